@@ -1,0 +1,466 @@
+#include "base/http_loop.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "base/http_problem.h"
+
+namespace postoffice {
+namespace {
+
+constexpr int kEventsAtOnce = 256;
+constexpr int kAcceptsAtOnce = 256;
+constexpr size_t kReadBytes = 64 * 1024;
+constexpr size_t kKeptInputBytes = 16 * 1024;  // An idle connection keeps no larger buffer.
+constexpr Millis kLongestWait{1000};
+constexpr Millis kAcceptPause{20};
+constexpr Millis kLingerTimeout{2000};
+constexpr Millis kShortageLogInterval{60'000};
+
+// accept(2): errors of the connection that was to be accepted, not of the listening socket.
+bool concerns_one_connection(int error) {
+  switch (error) {
+    case EINTR:
+    case ECONNABORTED:
+    case ENETDOWN:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case EPERM:  // Firewall rules forbid it.
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
+
+}  // namespace
+
+HttpLoop::HttpLoop(Options options, std::vector<FileDescriptor> listening, Dispatch dispatch)
+    : options_(std::move(options)),
+      dispatch_(std::move(dispatch)),
+      listening_(std::move(listening)),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      scratch_(kReadBytes) {
+  if (epoll_.get() < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.ptr = &wakeup_;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wakeup_.fd(), &event);
+  for (auto& socket : listening_) {
+    event.data.ptr = &socket;
+    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket.get(), &event);
+  }
+}
+
+HttpLoop::~HttpLoop() { stop(SteadyClock::now()); }
+
+void HttpLoop::start() {
+  thread_ = Thread("http-loop", [this] { run(); });
+}
+
+void HttpLoop::stop(SteadyClock::time_point deadline) {
+  {
+    const std::lock_guard lock(answered_mutex_);
+    if (!stopping_) stop_deadline_ = deadline;
+    stopping_ = true;
+  }
+  wakeup_.ring();
+  thread_.join();
+}
+
+void HttpLoop::run() {
+  std::array<epoll_event, kEventsAtOnce> events{};
+  now_ = SteadyClock::now();
+  while (!finished()) {
+    const int count = epoll_wait(epoll_.get(), events.data(), kEventsAtOnce, wait_millis());
+    now_ = SteadyClock::now();
+    take_back_answered();
+    for (int i = 0; i < count; ++i) {
+      void* const source = events.at(static_cast<size_t>(i)).data.ptr;
+      if (source == &wakeup_) {
+        wakeup_.clear();
+        take_back_answered();
+        continue;
+      }
+      const auto socket = std::ranges::find_if(
+          listening_, [source](const FileDescriptor& listening) { return &listening == source; });
+      if (socket != listening_.end()) {
+        accept_from(*socket);
+      } else {
+        on_event(*static_cast<HttpConnection*>(source));
+      }
+    }
+    expire();
+    if (!accepting_ && !stop_entered_ && now_ >= accept_again_at_) {
+      accepting_ = true;
+      poll_listening(EPOLLIN);
+    }
+    if (!stop_entered_ && stopping_) enter_stopping();
+    list(State::kClosed).clear();
+  }
+  close_everything();
+}
+
+bool HttpLoop::finished() const {
+  if (!stop_entered_) return false;
+  return now_ >= stop_deadline_ ||
+         connections_ == list(State::kLingering).size();  // Those are answered.
+}
+
+int HttpLoop::wait_millis() const {
+  auto until = now_ + kLongestWait;
+  for (const State state : {State::kIdle, State::kReading, State::kWriting, State::kLingering}) {
+    if (!list(state).empty()) until = std::min(until, list(state).front().deadline_);
+  }
+  if (!accepting_) until = std::min(until, accept_again_at_);
+  if (stop_entered_) until = std::min(until, stop_deadline_);
+  const auto wait = std::chrono::ceil<Millis>(until - now_).count();
+  return static_cast<int>(std::max<int64_t>(wait, 0));
+}
+
+void HttpLoop::enter_stopping() {
+  stop_entered_ = true;
+  listening_.clear();
+  auto& idle = list(State::kIdle);
+  for (auto at = idle.begin(); at != idle.end();) {
+    HttpConnection& connection = *at++;
+    read_from(connection);  // A request that has just arrived is in flight.
+    if (connection.state_ == State::kIdle) close(connection);
+  }
+}
+
+void HttpLoop::close_everything() {
+  for (const State state : {State::kIdle, State::kReading, State::kWriting, State::kLingering}) {
+    while (!list(state).empty()) close(list(state).front());
+  }
+  list(State::kClosed).clear();
+  for (auto& busy : list(State::kBusy)) shutdown(busy.socket_.get(), SHUT_RDWR);
+}
+
+void HttpLoop::accept_from(const FileDescriptor& listening) {
+  for (int i = 0; i < kAcceptsAtOnce; ++i) {
+    if (connections_ >= options_.max_connections && !close_longest_idle()) {
+      log_shortage("connections");
+      return pause_accepting();
+    }
+    sockaddr_storage peer{};
+    socklen_t length = sizeof peer;
+    FileDescriptor socket(accept4(listening.get(), reinterpret_cast<sockaddr*>(&peer), &length,
+                                  SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (socket.get() >= 0) {
+      add(std::move(socket), peer);
+      continue;
+    }
+    const int error = errno;
+    if (error == EAGAIN || error == EWOULDBLOCK) return;
+    if (concerns_one_connection(error)) continue;
+    log_shortage(std::generic_category().message(error).c_str());
+    // Out of files or memory: with room made, the next round accepts.
+    close_longest_idle();
+    return pause_accepting();
+  }
+}
+
+void HttpLoop::add(FileDescriptor socket, const sockaddr_storage& peer) {
+  auto& idle = list(State::kIdle);
+  idle.push_back(HttpConnection(std::move(socket), options_.max_body_bytes));
+  HttpConnection& connection = idle.back();
+  connection.self_ = std::prev(idle.end());
+  connection.deadline_ = now_ + timeout(State::kIdle);
+  ++connections_;
+  std::array<char, INET6_ADDRSTRLEN> ip{};
+  if (peer.ss_family == AF_INET6) {
+    const auto& address = reinterpret_cast<const sockaddr_in6&>(peer);
+    inet_ntop(AF_INET6, &address.sin6_addr, ip.data(), ip.size());
+    connection.remote_port_ = ntohs(address.sin6_port);
+  } else {
+    const auto& address = reinterpret_cast<const sockaddr_in&>(peer);
+    inet_ntop(AF_INET, &address.sin_addr, ip.data(), ip.size());
+    connection.remote_port_ = ntohs(address.sin_port);
+  }
+  connection.remote_ip_ = ip.data();
+  poll_for(connection, EPOLLIN);
+}
+
+void HttpLoop::pause_accepting() {
+  accepting_ = false;
+  accept_again_at_ = now_ + kAcceptPause;
+  poll_listening(0);
+}
+
+void HttpLoop::log_shortage(const char* of) {
+  if (shortage_logged_at_ != SteadyClock::time_point{} &&
+      now_ < shortage_logged_at_ + kShortageLogInterval) {
+    return;
+  }
+  shortage_logged_at_ = now_;
+  spdlog::warn("HTTP: out of {} at {} connections; new ones wait", of, connections_);
+}
+
+void HttpLoop::poll_listening(uint32_t events) {
+  for (auto& socket : listening_) {
+    epoll_event event{};
+    event.events = events;
+    event.data.ptr = &socket;
+    epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, socket.get(), &event);
+  }
+}
+
+bool HttpLoop::close_longest_idle() {
+  auto& idle = list(State::kIdle);
+  while (!idle.empty()) {
+    HttpConnection& connection = idle.front();
+    read_from(connection);  // One whose request has just arrived does not idle.
+    if (connection.state_ == State::kIdle) close(connection);
+    if (connection.state_ == State::kClosed) return true;
+  }
+  return false;
+}
+
+void HttpLoop::answer(HttpConnection& connection, std::string answer, bool close) {
+  connection.output_ = std::move(answer);
+  connection.written_ = 0;
+  connection.close_after_output_ = close;
+  const bool sent = send_output(connection);
+  const bool more_input = connection.input_.size() > connection.request().size();
+  bool urgent = !sent || connection.close_after_output_ || more_input;
+  {
+    const std::lock_guard lock(answered_mutex_);
+    connection.answered_ = true;
+    answered_.push_back(&connection);
+    urgent |= connection.needs_loop_ || stopping_;
+  }
+  // Otherwise the loop needs to know only when the client sends its next request, which wakes it.
+  if (urgent) wakeup_.ring();
+}
+
+void HttpLoop::take_back_answered() {
+  taken_back_.clear();
+  {
+    const std::lock_guard lock(answered_mutex_);
+    taken_back_.swap(answered_);
+    for (auto* connection : taken_back_) {
+      connection->answered_ = false;
+      connection->needs_loop_ = false;
+    }
+  }
+  for (auto* connection : taken_back_) resume(*connection);
+}
+
+void HttpLoop::resume(HttpConnection& connection) {
+  if (connection.written_ == connection.output_.size()) return after_answer(connection);
+  enter(connection, State::kWriting);
+  poll_for(connection, EPOLLOUT);
+}
+
+void HttpLoop::on_event(HttpConnection& connection) {
+  switch (connection.state_) {
+    case State::kIdle:
+    case State::kReading:
+      return read_from(connection);
+    case State::kWriting:
+      return write_to(connection);
+    case State::kLingering:
+      return discard_from(connection);
+    case State::kClosed:
+      return;
+    case State::kBusy:
+      break;
+  }
+  {
+    const std::lock_guard lock(answered_mutex_);
+    if (!connection.answered_) connection.needs_loop_ = true;
+    if (connection.answered_) {  // It is idle again, and the event comes again.
+      return;
+    }
+  }
+  // The next request, or the end of the connection, before the answer to this one.
+  poll_for(connection, 0);
+}
+
+void HttpLoop::read_from(HttpConnection& connection) {
+  const ssize_t count = recv(connection.socket_.get(), scratch_.data(), scratch_.size(), 0);
+  if (count < 0 && would_block(errno)) return;
+  if (count <= 0) return close(connection);
+  const auto bytes = static_cast<size_t>(count);
+  if (buffered_bytes_ + bytes > options_.max_buffered_bytes) {
+    return refuse(connection, 503, "too many requests are arriving at once");
+  }
+  connection.input_.append(scratch_.data(), bytes);
+  recount(connection);
+  if (connection.state_ == State::kIdle) enter(connection, State::kReading);
+  advance(connection);
+}
+
+void HttpLoop::advance(HttpConnection& connection) {
+  switch (connection.framing_.advance(connection.input_)) {
+    case HttpFraming::Progress::kMore:
+      if (connection.framing_.expects_continue()) send_continue(connection);
+      return;
+    case HttpFraming::Progress::kComplete:
+      enter(connection, State::kBusy);
+      connection.arrived_at_ = now_;
+      dispatch_(connection);
+      return;
+    case HttpFraming::Progress::kRefused: {
+      const auto& [status, detail] = connection.framing_.refusal();
+      return refuse(connection, status,
+                    status == 413 ? detail + " (" + options_.max_body_setting + ")" : detail);
+    }
+  }
+}
+
+// Once, and only when the whole head has arrived and nothing of the body.
+void HttpLoop::send_continue(HttpConnection& connection) {
+  const size_t head = connection.framing_.head_bytes();
+  if (head == 0 || std::exchange(connection.continue_sent_, true)) return;
+  if (connection.input_.size() > head) return;
+  constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+  const ssize_t sent =
+      send(connection.socket_.get(), kContinue.data(), kContinue.size(), MSG_NOSIGNAL);
+  if (sent != static_cast<ssize_t>(kContinue.size())) close(connection);
+}
+
+void HttpLoop::refuse(HttpConnection& connection, int status, const std::string& detail) {
+  const std::string problem = problem_json(status, detail);
+  connection.output_ = "HTTP/1.1 " + std::to_string(status) + " " + reason_phrase(status) +
+                       "\r\nContent-Type: " + kProblemType +
+                       "\r\nContent-Length: " + std::to_string(problem.size()) +
+                       "\r\nConnection: close\r\n";
+  if (status == 503) connection.output_ += "Retry-After: 1\r\n";
+  if (status == 415) connection.output_ += "Accept-Encoding: identity\r\n";
+  connection.output_ += "\r\n" + problem;
+  connection.written_ = 0;
+  connection.close_after_output_ = connection.linger_ = true;
+  connection.input_ = {};
+  recount(connection);
+  enter(connection, State::kWriting);
+  write_to(connection);
+}
+
+// False when the socket takes no more for now; true when all was sent or nothing can be.
+bool HttpLoop::send_output(HttpConnection& connection) {
+  auto& output = connection.output_;
+  while (connection.written_ < output.size()) {
+    const ssize_t sent = send(connection.socket_.get(), output.data() + connection.written_,
+                              output.size() - connection.written_, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0) {
+      connection.written_ += static_cast<size_t>(sent);
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      return false;
+    } else if (errno != EINTR) {
+      connection.written_ = output.size();
+      connection.close_after_output_ = true;
+      connection.linger_ = false;
+    }
+  }
+  return true;
+}
+
+void HttpLoop::write_to(HttpConnection& connection) {
+  if (send_output(connection)) return after_answer(connection);
+  poll_for(connection, EPOLLOUT);
+}
+
+void HttpLoop::after_answer(HttpConnection& connection) {
+  connection.output_ = {};
+  connection.written_ = 0;
+  if (connection.linger_) {
+    shutdown(connection.socket_.get(), SHUT_WR);
+    enter(connection, State::kLingering);
+    return poll_for(connection, EPOLLIN);
+  }
+  auto& input = connection.input_;
+  input.erase(0, connection.request().size());
+  if (connection.close_after_output_ || (stop_entered_ && input.empty())) return close(connection);
+  connection.framing_.reset();
+  connection.continue_sent_ = false;
+  if (input.empty() && input.capacity() > kKeptInputBytes) input = {};
+  recount(connection);
+  enter(connection, input.empty() ? State::kIdle : State::kReading);
+  poll_for(connection, EPOLLIN);
+  if (connection.state_ == State::kReading) advance(connection);
+}
+
+void HttpLoop::discard_from(HttpConnection& connection) {
+  const ssize_t count = recv(connection.socket_.get(), scratch_.data(), scratch_.size(), 0);
+  if (count > 0 || (count < 0 && would_block(errno))) return;
+  close(connection);
+}
+
+void HttpLoop::close(HttpConnection& connection) {
+  if (connection.state_ == State::kClosed) return;
+  connection.socket_.close();  // epoll forgets it.
+  connection.input_ = {};
+  recount(connection);
+  enter(connection, State::kClosed);  // Freed when no event of this round can name it any more.
+  --connections_;
+}
+
+void HttpLoop::expire() {
+  const auto expired = [this](State state) {
+    return !list(state).empty() && list(state).front().deadline_ <= now_;
+  };
+  while (expired(State::kIdle)) close(list(State::kIdle).front());
+  while (expired(State::kReading)) {
+    refuse(list(State::kReading).front(), 408,
+           "the whole request must arrive within " + format_duration(options_.read_timeout));
+  }
+  while (expired(State::kWriting)) close(list(State::kWriting).front());
+  while (expired(State::kLingering)) close(list(State::kLingering).front());
+}
+
+Millis HttpLoop::timeout(State state) const {
+  switch (state) {
+    case State::kIdle:
+      return options_.keep_alive_timeout;
+    case State::kReading:
+      return options_.read_timeout;
+    case State::kWriting:
+      return options_.write_timeout;
+    default:
+      return kLingerTimeout;
+  }
+}
+
+void HttpLoop::enter(HttpConnection& connection, State state) {
+  auto& from = list(connection.state_);
+  auto& to = list(state);
+  to.splice(to.end(), from, connection.self_);
+  connection.state_ = state;
+  connection.deadline_ = now_ + timeout(state);
+}
+
+void HttpLoop::poll_for(HttpConnection& connection, uint32_t events) {
+  if (connection.state_ == State::kClosed || connection.polled_for_ == events) return;
+  const int operation = events == 0                   ? EPOLL_CTL_DEL
+                        : connection.polled_for_ == 0 ? EPOLL_CTL_ADD
+                                                      : EPOLL_CTL_MOD;
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = &connection;
+  if (epoll_ctl(epoll_.get(), operation, connection.socket_.get(), &event) == 0) {
+    connection.polled_for_ = events;
+  } else if (connection.state_ != State::kBusy) {
+    close(connection);  // No memory for it.
+  }
+}
+
+void HttpLoop::recount(HttpConnection& connection) {
+  buffered_bytes_ += connection.input_.size() - connection.counted_bytes_;
+  connection.counted_bytes_ = connection.input_.size();
+}
+
+}  // namespace postoffice

@@ -1,0 +1,233 @@
+#include "base/http_server.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "base/http_loop.h"
+#include "base/http_problem.h"
+#include "base/http_stream.h"
+#include "base/json_text.h"
+#include "base/listening_socket.h"
+#include "base/thread.h"
+
+namespace postoffice {
+namespace {
+
+// Files kept for everything that is no client: log, broker, database, outbox.
+constexpr rlim_t kOtherFiles = 128;
+constexpr rlim_t kMostConnections = 1'000'000;
+// cpp-httplib matches paths with std::regex, which recurses for each character: 8 KB of them
+// overflow 2 MiB, what threads get with `ulimit -s 2048`, with `unlimited`, and on other systems.
+constexpr size_t kStackBytes = 16 << 20;
+
+size_t max_connections() {
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  return std::min(
+      std::max(files.rlim_cur - std::min(kOtherFiles, files.rlim_cur), files.rlim_cur / 2),
+      kMostConnections);
+}
+
+std::string what(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& exception) {
+    return exception.what();
+  } catch (...) {
+    return "not a std::exception";
+  }
+}
+
+std::string detail_of(const httplib::Request& request, int status) {
+  switch (status) {
+    case 404:
+      return "nothing is at " + request.method + " " + request.path;
+    case 414:
+      return "the request line is too long";
+    default:
+      return "the request is malformed, or one of its headers is too long";
+  }
+}
+
+// Of the request that this thread answers; httplib::Request has no room for it.
+SteadyClock::time_point& arrived_at() {
+  thread_local SteadyClock::time_point time;
+  return time;
+}
+
+bool is_form(const std::string& content_type) {
+  return content_type.starts_with("multipart/") ||
+         content_type.starts_with("application/x-www-form-urlencoded");
+}
+
+}  // namespace
+
+void answer_problem(httplib::Response& response, int status, const std::string& detail) {
+  response.status = status;
+  response.set_content(problem_json(status, detail), kProblemType);
+}
+
+// Routing, parsing and formatting by cpp-httplib, on memory.
+class HttpServer::Routes final : public httplib::Server {
+ public:
+  explicit Routes(size_t max_body_bytes) {
+    set_payload_max_length(max_body_bytes);
+    set_error_handler([](const httplib::Request& request, httplib::Response& response) {
+      if (!response.body.empty()) return;
+      answer_problem(response, response.status, detail_of(request, response.status));
+    });
+    set_exception_handler([](const httplib::Request& request, httplib::Response& response,
+                             const std::exception_ptr& error) {
+      spdlog::error("{} {}: {}", request.method, json_quote(request.path), what(error));
+      answer_problem(response, 500, "the server failed: see its log");
+    });
+    // Called when the head of the answer is complete: takes back what does not hold here.
+    set_post_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
+      if (response.headers.erase("Keep-Alive") != 0) {
+        if (closing) {
+          response.set_header("Connection", "close");
+        } else if (request.version == "HTTP/1.0") {
+          response.set_header("Connection", "keep-alive");
+        }
+      }
+      response.headers.erase("Accept-Ranges");
+    });
+  }
+
+  // The whole answer; `close`: it is the last one of its connection. Any thread.
+  std::string answer(const HttpConnection& connection, bool close) {
+    HttpStream stream(connection.request(), connection.remote_ip(), connection.remote_port());
+    bool closed = false;
+    arrived_at() = connection.arrived_at();
+    process_request(stream, close, closed,
+                    [&](httplib::Request& request) { adapt(request, connection.body_bytes()); });
+    return stream.take_answer();
+  }
+
+  std::atomic<bool> closing = false;  // Answers are the last of their connection from now on.
+
+ private:
+  // Framing is done: what cpp-httplib would do about it again, or otherwise, is taken away.
+  static void adapt(httplib::Request& request, size_t body_bytes) {
+    for (const char* name : {"Transfer-Encoding", "Content-Length", "Expect", "Accept-Encoding"}) {
+      request.headers.erase(name);
+    }
+    request.set_header("Content-Length", std::to_string(body_bytes));
+    if (is_form(request.get_header_value("Content-Type"))) request.headers.erase("Content-Type");
+  }
+};
+
+// The event loop and the threads that answer.
+class HttpServer::Listener {
+ public:
+  Listener(Options options, Routes& routes) : options_(std::move(options)), routes_(routes) {}
+
+  void start() {
+    auto sockets = listen_on({.host = options_.host,
+                              .port = options_.port,
+                              .host_setting = options_.host_setting,
+                              .port_setting = options_.port_setting});
+    port_ = bound_port(sockets.front());
+    loop_ = std::make_unique<HttpLoop>(
+        HttpLoop::Options{.max_body_bytes = options_.max_body_bytes,
+                          .max_body_setting = options_.max_body_setting,
+                          .max_connections = max_connections(),
+                          .read_timeout = options_.read_timeout,
+                          .keep_alive_timeout = options_.keep_alive_timeout},
+        std::move(sockets), [this](HttpConnection& connection) { enqueue(connection); });
+    for (size_t i = 0; i < options_.threads; ++i) {
+      pool_.emplace_back(
+          "http-" + std::to_string(i), [this] { answer_requests(); }, kStackBytes);
+    }
+    loop_->start();
+  }
+
+  void stop(SteadyClock::time_point deadline) {
+    if (loop_ == nullptr) return;
+    routes_.closing = true;
+    loop_->stop(deadline);
+    {
+      const std::lock_guard lock(mutex_);
+      stopped_ = true;
+    }
+    waiting_changed_.notify_all();
+    pool_.clear();  // Joins.
+  }
+
+  uint16_t port() const { return port_; }
+
+ private:
+  // Bounded by the number of connections: each has one request at a time.
+  void enqueue(HttpConnection& connection) {
+    {
+      const std::lock_guard lock(mutex_);
+      waiting_.push_back(&connection);
+    }
+    waiting_changed_.notify_one();
+  }
+
+  void answer_requests() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      waiting_changed_.wait(lock, [this] { return stopped_ || !waiting_.empty(); });
+      if (stopped_) return;
+      HttpConnection& connection = *waiting_.front();
+      waiting_.pop_front();
+      lock.unlock();
+      answer(connection);
+      lock.lock();
+    }
+  }
+
+  void answer(HttpConnection& connection) {
+    const bool close = !connection.keep_alive() || routes_.closing;
+    try {
+      std::string answer = routes_.answer(connection, close);
+      const bool none = answer.empty();
+      loop_->answer(connection, std::move(answer), close || none || routes_.closing);
+    } catch (const std::exception& error) {  // cpp-httplib throws outside of handlers, e.g. for
+                                             // numbers in headers that are out of range.
+      spdlog::warn("HTTP request from {}: {}", connection.remote_ip(), error.what());
+      loop_->answer(connection, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+                    /*close=*/true);
+    }
+  }
+
+  const Options options_;
+  Routes& routes_;
+  uint16_t port_ = 0;
+  std::unique_ptr<HttpLoop> loop_;
+
+  std::mutex mutex_;
+  std::condition_variable waiting_changed_;
+  std::deque<HttpConnection*> waiting_;  // Guarded by mutex_.
+  bool stopped_ = false;                 // Guarded by mutex_.
+
+  std::vector<Thread> pool_;
+};
+
+HttpServer::HttpServer(Options options)
+    : routes_(std::make_unique<Routes>(options.max_body_bytes)),
+      listener_(std::make_unique<Listener>(std::move(options), *routes_)) {}
+
+HttpServer::~HttpServer() { stop(SteadyClock::now()); }
+
+httplib::Server& HttpServer::routes() { return *routes_; }
+
+void HttpServer::start() { listener_->start(); }
+
+void HttpServer::stop(SteadyClock::time_point deadline) { listener_->stop(deadline); }
+
+SteadyClock::time_point HttpServer::request_arrived_at() { return arrived_at(); }
+
+uint16_t HttpServer::port() const { return listener_->port(); }
+
+}  // namespace postoffice

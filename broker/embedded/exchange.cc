@@ -1,0 +1,124 @@
+#include "broker/embedded/exchange.h"
+
+#include <algorithm>
+
+#include "broker/embedded/queue.h"
+
+namespace postoffice::embedded {
+namespace {
+
+// Arguments that begin with x- do not take part. A void value asks for presence only.
+bool headers_match(const FieldTable& wanted, const FieldTable& headers) {
+  const bool any = wanted.text("x-match").value_or("all") == "any";
+  bool empty = true;
+  for (const auto& [name, value] : wanted) {
+    if (name.starts_with("x-")) continue;
+    empty = false;
+    const auto* const header = headers.find(name);
+    const bool matches = header != nullptr && (value.type == 'V' || *header == value);
+    if (matches == any) return any;
+  }
+  return empty || !any;
+}
+
+void check_headers_arguments(const FieldTable& arguments) {
+  const auto* const match = arguments.find("x-match");
+  if (match == nullptr) return;
+  const auto* const text = match->text();
+  if (text != nullptr && (*text == "all" || *text == "any")) return;
+  throw ChannelError(ReplyCode::kPreconditionFailed,
+                     "Invalid x-match field value: it must be all or any");
+}
+
+}  // namespace
+
+BindingRecord Binding::as_record() const {
+  return {source->vhost(),     source->name(),
+          exchange != nullptr, exchange != nullptr ? exchange->name() : queue->name(),
+          routing_key,         arguments};
+}
+
+std::optional<Exchange::Type> Exchange::type_named(std::string_view name) {
+  if (name == "direct") return Type::kDirect;
+  if (name == "fanout") return Type::kFanout;
+  if (name == "topic") return Type::kTopic;
+  if (name == "headers") return Type::kHeaders;
+  return std::nullopt;
+}
+
+Exchange::Exchange(ExchangeRecord properties, Type type, bool durable)
+    : properties_(std::move(properties)), type_(type), durable_(durable) {}
+
+Exchange::~Exchange() = default;
+
+Binding* Exchange::find(const Queue* queue, const Exchange* exchange, std::string_view routing_key,
+                        const FieldTable& arguments) {
+  const auto same = [&](const Binding& binding) {
+    return binding.goes_to(queue, exchange) && binding.routing_key == routing_key &&
+           binding.arguments == arguments;
+  };
+  if (type_ == Type::kDirect) {  // Whose bindings may be very many.
+    const auto found = by_key_.find(routing_key);
+    if (found == by_key_.end()) return nullptr;
+    const auto binding =
+        std::ranges::find_if(found->second, [&](const Binding* each) { return same(*each); });
+    return binding == found->second.end() ? nullptr : *binding;
+  }
+  const auto found = std::ranges::find_if(bindings_, same);
+  return found == bindings_.end() ? nullptr : &*found;
+}
+
+Binding& Exchange::bind(Queue* queue, Exchange* exchange, std::string_view routing_key,
+                        FieldTable arguments) {
+  if (type_ == Type::kHeaders) check_headers_arguments(arguments);
+  auto& binding = bindings_.emplace_back();
+  binding.place = std::prev(bindings_.end());
+  binding.source = this;
+  binding.queue = queue;
+  binding.exchange = exchange;
+  binding.routing_key = routing_key;
+  binding.arguments = std::move(arguments);
+  index(binding);
+  return binding;
+}
+
+void Exchange::index(Binding& binding) {
+  if (type_ == Type::kDirect) by_key_[binding.routing_key].push_back(&binding);
+  if (type_ == Type::kTopic) by_pattern_.add(binding.routing_key, &binding);
+}
+
+void Exchange::unbind(Binding& binding) {
+  if (type_ == Type::kDirect) {
+    const auto found = by_key_.find(binding.routing_key);
+    std::erase(found->second, &binding);
+    if (found->second.empty()) by_key_.erase(found);
+  }
+  if (type_ == Type::kTopic) by_pattern_.remove(binding.routing_key, &binding);
+  bindings_.erase(binding.place);
+}
+
+void Exchange::match(const RoutingInput& input, std::vector<Binding*>& matching) {
+  switch (type_) {
+    case Type::kDirect:
+      if (const auto found = by_key_.find(input.routing_key); found != by_key_.end()) {
+        matching.insert(matching.end(), found->second.begin(), found->second.end());
+      }
+      break;
+    case Type::kFanout:
+      for (auto& binding : bindings_) matching.push_back(&binding);
+      break;
+    case Type::kTopic:
+      by_pattern_.match(input.routing_key, matching);
+      break;
+    case Type::kHeaders:
+      for (auto& binding : bindings_) {
+        static const FieldTable kNone;
+        if (headers_match(binding.arguments, input.headers != nullptr ? *input.headers : kNone)) {
+          matching.push_back(&binding);
+        }
+      }
+      break;
+  }
+}
+
+}  // namespace postoffice::embedded

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "broker/embedded/field_table.h"
+#include "broker/embedded/logged.h"
+#include "broker/embedded/records.h"
+#include "broker/embedded/topic_trie.h"
+
+namespace postoffice::embedded {
+
+class Exchange;
+class Queue;
+
+// From an exchange to a queue or to another exchange.
+class Binding final : public Logged {
+ public:
+  Exchange* source = nullptr;
+  Queue* queue = nullptr;  // Or:
+  Exchange* exchange = nullptr;
+  std::string routing_key;
+  FieldTable arguments;
+
+  std::list<Binding>::iterator place;  // Among its source's.
+
+  bool goes_to(const Queue* to_queue, const Exchange* to_exchange) const {
+    return queue == to_queue && exchange == to_exchange;
+  }
+  // Names in the record come from both ends.
+  BindingRecord as_record() const;
+  std::string record() const override { return as_record().write(RecordType::kBinding); }
+};
+
+// What a message is routed by.
+struct RoutingInput {
+  std::string_view routing_key;
+  const FieldTable* headers = nullptr;  // Of headers exchanges only.
+};
+
+// Routes by its type to what is bound to it. Used on the broker's thread only.
+class Exchange final : public Logged {
+ public:
+  enum class Type { kDirect, kFanout, kTopic, kHeaders };
+  static std::optional<Type> type_named(std::string_view name);
+
+  explicit Exchange(ExchangeRecord properties, Type type, bool durable);
+  ~Exchange() override;
+
+  const std::string& name() const { return properties_.name; }
+  const std::string& vhost() const { return properties_.vhost; }
+  Type type() const { return type_; }
+  const ExchangeRecord& properties() const { return properties_; }
+  bool is_durable() const { return durable_; }
+  std::optional<std::string_view> alternate() const {
+    return properties_.arguments.text("alternate-exchange");
+  }
+
+  bool has_bindings() const { return !bindings_.empty(); }
+  const std::list<Binding>& bindings() const { return bindings_; }
+  Binding* find(const Queue* queue, const Exchange* exchange, std::string_view routing_key,
+                const FieldTable& arguments);
+  // Throws ChannelError (406) when a headers exchange's arguments are wrong.
+  Binding& bind(Queue* queue, Exchange* exchange, std::string_view routing_key,
+                FieldTable arguments);
+  void unbind(Binding& binding);
+
+  // Adds the bindings that match; one may be added more than once.
+  void match(const RoutingInput& input, std::vector<Binding*>& matching);
+
+  std::string record() const override { return properties_.write(); }
+
+  std::vector<Binding*> incoming;  // From other exchanges.
+  uint64_t routed = 0;  // The routing that came here last: each exchange is left once a routing.
+
+ private:
+  void index(Binding& binding);
+
+  const ExchangeRecord properties_;
+  const Type type_;
+  const bool durable_;
+  std::list<Binding> bindings_;
+  StringMap<std::vector<Binding*>> by_key_;  // Of a direct exchange.
+  TopicTrie by_pattern_;                     // Of a topic exchange.
+};
+
+}  // namespace postoffice::embedded

@@ -1,0 +1,320 @@
+#include "broker/embedded/queue.h"
+
+#include <algorithm>
+
+namespace postoffice::embedded {
+namespace {
+
+constexpr Millis kRetryDeadLetters{1000};
+
+int64_t millis_of(UnixTime time) { return to_unix_millis(time); }
+
+}  // namespace
+
+Queue::Queue(QueueHost& host, QueueRecord properties, bool durable)
+    : host_(host),
+      properties_(std::move(properties)),
+      durable_(durable),
+      arguments_(QueueArguments::read(properties_.arguments, durable, properties_.exclusive,
+                                      properties_.auto_delete)),
+      used_at_(SteadyClock::now()) {}
+
+Queue::~Queue() = default;
+
+// --- Levels
+
+Entry& Queue::Level::front() {
+  if (returned.empty()) return fresh.front();
+  if (fresh.empty() || returned.begin()->first < fresh.front().seq) return returned.begin()->second;
+  return fresh.front();
+}
+
+Entry Queue::Level::pop() {
+  if (!returned.empty() && (fresh.empty() || returned.begin()->first < fresh.front().seq)) {
+    return std::move(returned.extract(returned.begin()).mapped());
+  }
+  Entry entry = std::move(fresh.front());
+  fresh.pop_front();
+  return entry;
+}
+
+Queue::Level* Queue::first_level() {
+  const auto level = std::find_if(levels_.rbegin(), levels_.rend(),
+                                  [](const Level& each) { return !each.empty(); });
+  return level == levels_.rend() ? nullptr : &*level;
+}
+
+Queue::Level& Queue::level_of(uint8_t priority) {
+  const uint8_t highest = arguments_.max_priority.value_or(0);
+  if (levels_.empty()) levels_.resize(size_t{highest} + 1);
+  return levels_[std::min(priority, highest)];
+}
+
+void Queue::count_in(const Entry& entry) {
+  ++ready_;
+  ready_bytes_ += entry.message->body_bytes();
+}
+
+Entry Queue::pop_from(Level& level) {
+  Entry entry = level.pop();
+  --ready_;
+  ready_bytes_ -= entry.message->body_bytes();
+  return entry;
+}
+
+// --- Messages in
+
+bool Queue::is_over_limit(uint64_t more_messages, uint64_t more_bytes) const {
+  return (arguments_.max_length && ready_ + more_messages > *arguments_.max_length) ||
+         (arguments_.max_length_bytes && ready_bytes_ + more_bytes > *arguments_.max_length_bytes);
+}
+
+bool Queue::accepts(uint32_t body_bytes) const {
+  if (closed_) return false;
+  return arguments_.overflow != QueueArguments::Overflow::kRejectPublish ||
+         !is_over_limit(1, body_bytes);
+}
+
+void Queue::put(const MessagePtr& message, std::optional<Millis> expiration, uint8_t priority,
+                UnixTime now) {
+  Entry entry{message, next_seq_++, 0, priority, false};
+  auto ttl = arguments_.message_ttl;
+  if (expiration) ttl = ttl ? std::min(*ttl, *expiration) : *expiration;
+  if (ttl) entry.expires_at = millis_of(now + *ttl);
+  if (is_stored() && message->is_persistent()) message->add_place(*this, entry.seq);
+  count_in(entry);
+  level_of(priority).fresh.push_back(std::move(entry));
+  host_.wake(*this);
+}
+
+void Queue::restore(Entry entry, uint32_t returns) {
+  if (returns > 0) returns_.emplace(entry.seq, returns);
+  next_seq_ = std::max(next_seq_, entry.seq + 1);
+  entry.message->add_place(*this, entry.seq);
+  count_in(entry);
+  level_of(entry.priority).fresh.push_back(std::move(entry));
+}
+
+void Queue::restored(uint64_t delivered, uint64_t last_seq) {
+  delivered_ = delivered;
+  next_seq_ = std::max({next_seq_, delivered + 1, last_seq + 1});
+  for (auto& level : levels_) {
+    if (!std::ranges::is_sorted(level.fresh, {}, &Entry::seq)) {
+      std::ranges::sort(level.fresh, {}, &Entry::seq);
+    }
+    for (auto& entry : level.fresh) {
+      if (entry.seq > delivered) break;
+      entry.redelivered = true;
+    }
+  }
+  host_.wake(*this);
+}
+
+// --- Messages out
+
+std::shared_ptr<Consumer> Queue::next_consumer() {
+  if (arguments_.single_active_consumer && !consumers_.empty()) {
+    auto& active = consumers_.front();
+    return active->receiver->can_take(*active) ? active : nullptr;
+  }
+  for (auto it = consumers_.begin(); it != consumers_.end(); ++it) {
+    if (!(*it)->receiver->can_take(**it)) continue;
+    auto chosen = *it;
+    // To the end of those of its priority.
+    const auto end = std::find_if(it, consumers_.end(), [&](const auto& other) {
+      return other->priority != chosen->priority;
+    });
+    std::rotate(it, it + 1, end);
+    return chosen;
+  }
+  return nullptr;
+}
+
+void Queue::pump() {
+  if (closed_) return;
+  drop_expired(false);
+  Level* level = nullptr;
+  while (ready_ > 0 && !consumers_.empty()) {
+    auto consumer = next_consumer();
+    if (!consumer) break;
+    if (level == nullptr || level->empty()) level = first_level();
+    Entry entry = pop_from(*level);
+    delivered_ = std::max(delivered_, entry.seq);
+    consumer->receiver->deliver(consumer, std::move(entry));
+    drop_expired(false);
+  }
+  drop_surplus();
+  plan();
+}
+
+void Queue::drop_surplus() {
+  while (ready_ > 0 && arguments_.overflow == QueueArguments::Overflow::kDropHead &&
+         is_over_limit(0, 0)) {
+    // The oldest of the lowest priority.
+    const auto level =
+        std::ranges::find_if(levels_, [](const Level& each) { return !each.empty(); });
+    reject(pop_from(*level), DeathReason::kMaxLength);
+  }
+}
+
+void Queue::drop_expired(bool at_once) {
+  if (ready_ == 0) return;
+  int64_t now = 0;
+  for (auto& level : levels_) {
+    while (!level.empty()) {
+      const int64_t expires_at = level.front().expires_at;
+      if (expires_at == 0) break;
+      if (now == 0) now = millis_of(unix_now());
+      if (expires_at > now || (expires_at == now && !at_once)) break;
+      reject(pop_from(level), DeathReason::kExpired);
+    }
+  }
+}
+
+void Queue::on_time() {
+  if (closed_) return;
+  const auto now = SteadyClock::now();
+  if (arguments_.expires && consumers_.empty() && now >= used_at_ + *arguments_.expires) {
+    host_.unused(*this);
+    return;
+  }
+  drop_expired(true);
+  if (!undeliverable_.empty() && now >= retry_dead_letters_at_) retry_dead_letters();
+  plan();
+}
+
+void Queue::retry_dead_letters() {
+  for (size_t left = undeliverable_.size(); left > 0; --left) {
+    auto [entry, reason] = std::move(undeliverable_.front());
+    undeliverable_.pop_front();
+    reject(entry, reason);
+  }
+}
+
+void Queue::plan() {
+  std::optional<SteadyClock::time_point> next;
+  const auto at = [&next](SteadyClock::time_point when) {
+    if (!next || when < *next) next = when;
+  };
+  if (arguments_.expires && consumers_.empty()) at(used_at_ + *arguments_.expires);
+  if (!undeliverable_.empty()) at(retry_dead_letters_at_);
+  int64_t expires_at = 0;
+  for (auto& level : levels_) {
+    if (level.empty()) continue;
+    const int64_t head = level.front().expires_at;
+    if (head != 0 && (expires_at == 0 || head < expires_at)) expires_at = head;
+  }
+  if (expires_at != 0) {
+    at(SteadyClock::now() + Millis(std::max<int64_t>(0, expires_at - millis_of(unix_now()))));
+  }
+  if (next) host_.call_at(*this, *next);
+}
+
+std::optional<Entry> Queue::take() {
+  touch();
+  drop_expired(true);
+  Level* const level = first_level();
+  if (level == nullptr) return std::nullopt;
+  Entry entry = pop_from(*level);
+  delivered_ = std::max(delivered_, entry.seq);
+  host_.wake(*this);  // The next one may expire.
+  return entry;
+}
+
+void Queue::settle(const Entry& entry) {
+  returns_.erase(entry.seq);
+  host_.settled(*this, entry);
+}
+
+void Queue::requeue(Entry entry) {
+  if (closed_) {
+    settle(entry);
+    return;
+  }
+  entry.redelivered = true;
+  if (is_quorum()) {
+    const uint32_t count = ++returns_[entry.seq];
+    if (arguments_.delivery_limit && count > *arguments_.delivery_limit) {
+      reject(entry, DeathReason::kDeliveryLimit);
+      return;
+    }
+    host_.returned(*this, entry, count);
+  }
+  count_in(entry);
+  auto& level = level_of(entry.priority);
+  const uint64_t seq = entry.seq;
+  level.returned.emplace(seq, std::move(entry));
+  host_.wake(*this);
+}
+
+void Queue::reject(const Entry& entry, DeathReason reason) {
+  if (!closed_ && arguments_.dead_letter_exchange && !host_.dead_letter(*this, entry, reason)) {
+    if (undeliverable_.empty()) retry_dead_letters_at_ = SteadyClock::now() + kRetryDeadLetters;
+    undeliverable_.emplace_back(entry, reason);
+    host_.wake(*this);
+    return;
+  }
+  settle(entry);
+}
+
+uint64_t Queue::purge() {
+  touch();
+  const uint64_t count = ready_;
+  for (auto& level : levels_) {
+    while (!level.empty()) settle(pop_from(level));
+  }
+  return count;
+}
+
+uint32_t Queue::return_count(uint64_t seq) const {
+  if (returns_.empty()) return 0;
+  const auto found = returns_.find(seq);
+  return found == returns_.end() ? 0 : found->second;
+}
+
+// --- Consumers
+
+void Queue::add(const std::shared_ptr<Consumer>& consumer) {
+  const bool taken =
+      std::ranges::any_of(consumers_, [](const auto& each) { return each->exclusive; });
+  const bool may_be_alone = consumers_.empty() && !arguments_.single_active_consumer;
+  if (taken || (consumer->exclusive && !may_be_alone)) {
+    throw ChannelError(ReplyCode::kAccessRefused,
+                       "queue '" + name() + "' in vhost '" + vhost() + "' in exclusive use");
+  }
+  // The single active consumer stays the first whatever the others' priorities.
+  auto before = consumers_.begin();
+  if (arguments_.single_active_consumer && !consumers_.empty()) ++before;
+  consumers_.insert(
+      std::find_if(before, consumers_.end(),
+                   [&](const auto& each) { return each->priority < consumer->priority; }),
+      consumer);
+  host_.wake(*this);
+}
+
+void Queue::remove(const std::shared_ptr<Consumer>& consumer) {
+  if (std::erase(consumers_, consumer) == 0) return;
+  touch();
+  host_.wake(*this);
+  if (consumers_.empty() && properties_.auto_delete && !closed_) host_.unused(*this);
+}
+
+void Queue::close() {
+  if (closed_) return;
+  closed_ = true;
+  for (auto& level : levels_) {
+    for (auto& entry : level.fresh) entry.message->remove_place(*this, entry.seq);
+    for (auto& [seq, entry] : level.returned) entry.message->remove_place(*this, seq);
+  }
+  for (auto& [entry, reason] : undeliverable_) entry.message->remove_place(*this, entry.seq);
+  levels_.clear();
+  undeliverable_.clear();
+  ready_ = ready_bytes_ = 0;
+  for (const auto& consumer : std::exchange(consumers_, {})) {
+    consumer->receiver->cancelled(*consumer);
+  }
+}
+
+void Queue::touch() { used_at_ = SteadyClock::now(); }
+
+}  // namespace postoffice::embedded

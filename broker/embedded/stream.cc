@@ -1,0 +1,94 @@
+#include "broker/embedded/stream.h"
+
+#include <algorithm>
+
+namespace postoffice::embedded {
+
+bool Stream::accepts(uint32_t /*body_bytes*/) const { return !is_closed(); }
+
+void Stream::put(const MessagePtr& message, std::optional<Millis> /*expiration*/,
+                 uint8_t /*priority*/, UnixTime now) {
+  message->add_place(*this, next_offset_);
+  ++next_offset_;
+  bytes_ += message->body_bytes();
+  items_.push_back({message, to_unix_millis(now)});
+  host_.wake(*this);
+}
+
+void Stream::restore(Entry entry, uint32_t /*returns*/) {
+  entry.message->add_place(*this, entry.seq);
+  bytes_ += entry.message->body_bytes();
+  restoring_.emplace(entry.seq, Item{entry.message, entry.expires_at});
+}
+
+void Stream::restored(uint64_t delivered, uint64_t /*last_seq*/) {
+  next_offset_ = delivered;
+  for (auto& [offset, item] : restoring_) {
+    items_.push_back(std::move(item));
+    next_offset_ = std::max(next_offset_, offset + 1);
+  }
+  restoring_.clear();
+  host_.wake(*this);
+}
+
+void Stream::pump() {
+  if (is_closed()) return;
+  drop_old();
+  for (const auto& consumer : std::vector(consumers_)) {
+    consumer->next_offset = std::max(consumer->next_offset, first_offset());
+    while (consumer->next_offset < next_offset_ && consumer->receiver->can_take(*consumer)) {
+      const uint64_t offset = consumer->next_offset++;
+      const auto& item = items_[offset - first_offset()];
+      consumer->receiver->deliver(consumer, {item.message, offset, 0, 0, false});
+    }
+  }
+}
+
+void Stream::settle(const Entry& /*entry*/) { host_.wake(*this); }
+void Stream::requeue(Entry /*entry*/) { host_.wake(*this); }
+void Stream::reject(const Entry& /*entry*/, DeathReason /*reason*/) { host_.wake(*this); }
+
+void Stream::close() {
+  uint64_t offset = first_offset();
+  for (const auto& item : items_) item.message->remove_place(*this, offset++);
+  items_.clear();
+  Queue::close();
+}
+
+void Stream::drop_old() {
+  const auto& limits = arguments();
+  const int64_t oldest = limits.max_age ? to_unix_millis(unix_now() - *limits.max_age) : 0;
+  // The last one stays, as a stream's segments do.
+  while (items_.size() > 1 && ((limits.max_length_bytes && bytes_ > *limits.max_length_bytes) ||
+                               (limits.max_age && items_.front().published_at < oldest))) {
+    const Entry entry{items_.front().message, first_offset(), 0, 0, false};
+    bytes_ -= entry.message->body_bytes();
+    items_.pop_front();
+    drop(entry);
+  }
+}
+
+uint64_t Stream::offset_at(int64_t published_at) const {
+  const auto found = std::ranges::lower_bound(items_, published_at, {}, &Item::published_at);
+  return first_offset() + static_cast<uint64_t>(found - items_.begin());
+}
+
+uint64_t Stream::start_of(const FieldTable& arguments) const {
+  const auto* const offset = arguments.find("x-stream-offset");
+  if (offset == nullptr) return next_offset_;
+  if (offset->type == 'T') return offset_at(std::get<int64_t>(offset->value) * 1000);
+  if (const auto number = offset->integer(); number && *number >= 0) {
+    return std::max(static_cast<uint64_t>(*number), first_offset());
+  }
+  if (const auto* const text = offset->text()) {
+    if (*text == "first") return first_offset();
+    if (*text == "next") return next_offset_;
+    if (*text == "last") return items_.empty() ? next_offset_ : next_offset_ - 1;
+    if (const auto age = parse_age(*text)) return offset_at(to_unix_millis(unix_now() - *age));
+  }
+  throw ChannelError(ReplyCode::kPreconditionFailed,
+                     "x-stream-offset must be first, last, next, an offset, a timestamp or an age "
+                     "such as 1h");
+}
+
+}  // namespace postoffice::embedded

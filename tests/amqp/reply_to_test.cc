@@ -1,0 +1,66 @@
+#include <gmock/gmock.h>
+
+#include "tests/amqp/fixture.h"
+
+namespace postoffice::amqp_test {
+namespace {
+
+// https://www.rabbitmq.com/docs/direct-reply-to
+class ReplyToTest : public ChannelTest {
+ protected:
+  static constexpr const char* kPseudoQueue = "amq.rabbitmq.reply-to";
+};
+INSTANTIATE_ON_ENGINES(ReplyToTest);
+
+TEST_P(ReplyToTest, ReplyComesBackToTheRequester) {
+  ch().declare(q());
+  const std::string tag = ch().consume(kPseudoQueue, {.no_ack = true});
+  ch().publish(q(), "request", {.correlation_id = "1", .reply_to = kPseudoQueue});
+  Channel server = other_connection();
+  server.await_ready(q(), 1);
+  const Message request = *server.get(q());
+  const std::string address = *request.properties.reply_to;
+  EXPECT_THAT(address, testing::StartsWith(std::string(kPseudoQueue) + "."));
+  server.declare(address, {.passive = true});  // The requester is still there.
+  server.publish(address, "reply", {.correlation_id = "1"});
+  const Message reply = ch().delivery();
+  EXPECT_EQ(reply.body, "reply");
+  EXPECT_EQ(reply.consumer_tag, tag);
+  EXPECT_EQ(reply.exchange, "");
+  EXPECT_EQ(reply.properties.correlation_id, "1");
+}
+
+TEST_P(ReplyToTest, WithAcksIs406) { ch().refuses(basic_consume(kPseudoQueue), 406); }
+
+TEST_P(ReplyToTest, SecondConsumerIs406) {
+  ch().consume(kPseudoQueue, {.no_ack = true});
+  ch().refuses(basic_consume(kPseudoQueue, {.no_ack = true}), 406);
+}
+
+TEST_P(ReplyToTest, RequestWithoutConsumerIs406) {
+  ch().publish(q(), "request", {.reply_to = kPseudoQueue});
+  ch().expect_close(406, AMQP_BASIC_PUBLISH_METHOD);
+}
+
+TEST_P(ReplyToTest, ReplyToARequesterThatLeftIsReturned) {
+  ch().declare(q(), {.exclusive = true});
+  Channel requester = client().channel(2);
+  requester.consume(kPseudoQueue, {.no_ack = true});
+  requester.publish(q(), "request", {.reply_to = kPseudoQueue});
+  ch().await_ready(q(), 1);
+  const std::string address = *ch().get(q())->properties.reply_to;
+  requester.close();
+  ch().refuses(queue_declare(address, {.passive = true}), 404);
+  ch().publish("", address, "reply", {}, {.mandatory = true});
+  EXPECT_EQ(ch().returned().reply_code, 312);
+}
+
+TEST_P(ReplyToTest, OtherReplyToIsLeftAlone) {
+  ch().declare(q(), {.exclusive = true});
+  ch().publish(q(), "request", {.reply_to = "some queue"});
+  ch().await_ready(q(), 1);
+  EXPECT_EQ(ch().get(q())->properties.reply_to, "some queue");
+}
+
+}  // namespace
+}  // namespace postoffice::amqp_test

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/file_descriptor.h"
+
+namespace postoffice {
+
+// A client that sends exactly the bytes it is told to.
+class RawConnection {
+ public:
+  explicit RawConnection(uint16_t port)
+      : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connected_ =
+        ::connect(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  }
+
+  bool connected() const { return connected_; }
+
+  bool send(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t sent = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return false;
+      bytes.remove_prefix(static_cast<size_t>(sent));
+    }
+    return true;
+  }
+  void finish_sending() { shutdown(socket_.get(), SHUT_WR); }
+
+  struct Answer {
+    int status = 0;
+    std::string head;
+    std::string body;
+  };
+
+  // The next answer, by its Content-Length; nothing when the connection ends or time runs out
+  // before it. Answers to HEAD have no body.
+  std::optional<Answer> receive(bool head_only = false) {
+    while (input_.find("\r\n\r\n") == std::string::npos) {
+      if (!receive_more()) return std::nullopt;
+    }
+    Answer answer;
+    const size_t head = input_.find("\r\n\r\n") + 4;
+    answer.head = input_.substr(0, head);
+    answer.status = std::stoi(answer.head.substr(9, 3));
+    const auto length_at = answer.head.find("Content-Length: ");
+    size_t length = 0;
+    if (length_at != std::string::npos && !head_only) {
+      length = std::stoul(answer.head.substr(length_at + 16));
+    }
+    while (input_.size() < head + length) {
+      if (!receive_more()) return std::nullopt;
+    }
+    answer.body = input_.substr(head, length);
+    input_.erase(0, head + length);
+    return answer;
+  }
+
+  // True when the server closes within the time, with nothing left to read.
+  bool ends(std::chrono::milliseconds within = std::chrono::seconds(10)) {
+    return input_.empty() && !receive_more(within) && ended_;
+  }
+
+ private:
+  bool receive_more(std::chrono::milliseconds within = std::chrono::seconds(10)) {
+    pollfd readable{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+    if (poll(&readable, 1, static_cast<int>(within.count())) != 1) return false;
+    std::array<char, 65536> buffer{};
+    const ssize_t count = recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    if (count <= 0) {
+      ended_ = true;
+      return false;
+    }
+    input_.append(buffer.data(), static_cast<size_t>(count));
+    return true;
+  }
+
+  FileDescriptor socket_;
+  bool connected_ = false;
+  bool ended_ = false;
+  std::string input_;
+};
+
+}  // namespace postoffice

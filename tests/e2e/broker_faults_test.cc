@@ -1,0 +1,165 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "broker/topology.h"
+#include "tests/e2e/pipeline.h"
+
+namespace postoffice::e2e {
+namespace {
+
+// A pipeline under load that leaves the shared broker running, whatever the test did to it.
+class BrokerFault : public testing::Test {
+ protected:
+  void SetUp() override {
+    pipeline_ = std::make_unique<Pipeline>();
+    pipeline_->migrate();
+    pipeline_->start_objects({"--latency-min=5ms", "--latency-max=50ms"});
+    pipeline_->start_server();
+    pipeline_->start_worker(50);
+  }
+
+  void TearDown() override {
+    pipeline_->services("resume", {"rabbitmq"});
+    pipeline_->services("up", {"rabbitmq"});
+    pipeline_.reset();
+  }
+
+  void send_for_seconds(int seconds) {
+    pipeline_->start_sender({"--rate=200", "--count=" + std::to_string(200 * seconds),
+                             "--ids-per-callback=20", "--id-space=5000", "--timeout=5s"});
+  }
+
+  void expect_all_answered_within(std::chrono::milliseconds most) {
+    std::chrono::microseconds slowest{};
+    for (const auto& callback : pipeline_->sent()) {
+      EXPECT_EQ(callback.status, 202);
+      slowest = std::max(slowest, callback.latency);
+    }
+    EXPECT_LE(slowest, most);
+    RecordProperty("slowest_us", static_cast<int>(slowest.count()));
+  }
+
+  bool sent_at_least(size_t count) {
+    return eventually(Seconds(60), [&] { return pipeline_->sent().size() >= count; });
+  }
+
+  std::unique_ptr<Pipeline> pipeline_;
+};
+
+// The bound on a callback's answer is the deadline of 250 ms, a commit, and what this machine's two
+// cores need while they also start a broker; the promise itself is measured by tests/acceptance.
+constexpr std::chrono::milliseconds kBusyMachine{2500};
+
+TEST_F(BrokerFault, KilledAndRestartedUnderLoadLosesNothing) {
+  send_for_seconds(15);
+  ASSERT_TRUE(sent_at_least(400));
+  pipeline_->kill_broker();
+  ASSERT_TRUE(sent_at_least(1200));
+  pipeline_->services("up", {"rabbitmq"});
+  pipeline_->finish_sender();
+  pipeline_->expect_all_stored(Seconds(90));
+  expect_all_answered_within(kBusyMachine);
+}
+
+TEST_F(BrokerFault, HangingUnderLoadLosesNothing) {
+  send_for_seconds(15);
+  ASSERT_TRUE(sent_at_least(400));
+  pipeline_->services("pause", {"rabbitmq"});
+  ASSERT_TRUE(sent_at_least(2000));
+  pipeline_->services("resume", {"rabbitmq"});
+  pipeline_->finish_sender();
+  pipeline_->expect_all_stored(Seconds(90));
+  expect_all_answered_within(kBusyMachine);
+}
+
+TEST_F(BrokerFault, HangingLongerThanItsHeartbeatIsGivenUpAndFoundAgain) {
+  ASSERT_EQ(pipeline_->post_ids({1}), 202);
+  pipeline_->services("pause", {"rabbitmq"});
+  // Heartbeats of 10 s: the connections are given up after 20.
+  ASSERT_TRUE(eventually(Seconds(45), [&] {
+    return pipeline_->server().process->output().find("lost") != std::string::npos;
+  }));
+  ASSERT_EQ(pipeline_->post_ids({2}), 202);
+  pipeline_->services("resume", {"rabbitmq"});
+  EXPECT_TRUE(eventually(Seconds(60), [&] {
+    const auto rows = pipeline_->table();
+    return rows.contains(1) && rows.contains(2);
+  }));
+}
+
+TEST_F(BrokerFault, AMemoryAlarmUnderLoadLosesNothing) {
+  send_for_seconds(12);
+  ASSERT_TRUE(sent_at_least(400));
+  pipeline_->services("rabbitmqctl", {"set_vm_memory_high_watermark", "0"});
+  ASSERT_TRUE(sent_at_least(1400));
+  EXPECT_GT(pipeline_->server_metric("postoffice_callbacks_accepted_total{via=\"outbox\"}"), 0);
+  pipeline_->services("rabbitmqctl", {"set_vm_memory_high_watermark", "0.6"});
+  pipeline_->finish_sender();
+  pipeline_->expect_all_stored(Seconds(90));
+  expect_all_answered_within(kBusyMachine);
+}
+
+TEST_F(BrokerFault, AQueueDeletedUnderThePublisherComesBack) {
+  send_for_seconds(8);
+  for (const size_t count : {300, 600, 900}) {
+    ASSERT_TRUE(sent_at_least(count));
+    // The worker is stopped first, so that what the queue holds is taken off it and only publishing
+    // is tested: what a broker is told to delete with messages in it is gone.
+    pipeline_->worker().stop();
+    pipeline_->broker().delete_queue(std::string(topology::kCallbacks));
+    break;
+  }
+  pipeline_->finish_sender();
+  EXPECT_GT(pipeline_->broker().length(std::string(topology::kCallbacks)), 0u);
+  for (const auto& callback : pipeline_->sent()) EXPECT_EQ(callback.status, 202);
+}
+
+TEST_F(BrokerFault, AnExchangeDeletedUnderThePublisherComesBackAndNothingIsLost) {
+  send_for_seconds(6);
+  ASSERT_TRUE(sent_at_least(300));
+  pipeline_->broker().delete_exchange(std::string(topology::kExchange));
+  pipeline_->finish_sender();
+  pipeline_->expect_all_stored(Seconds(60));
+  expect_all_answered_within(kBusyMachine);
+}
+
+TEST_F(BrokerFault, DownAtTheStartIsWaitedFor) {
+  pipeline_->worker().stop();
+  pipeline_->server().process->stop();
+  pipeline_->kill_broker();
+  pipeline_->start_server();
+  pipeline_->start_worker(10);
+  ASSERT_EQ(pipeline_->post_ids({10, 11}), 202);
+  EXPECT_EQ(pipeline_->server_metric("postoffice_callbacks_accepted_total{via=\"outbox\"}"), 1);
+  pipeline_->services("up", {"rabbitmq"});
+  EXPECT_TRUE(eventually(Seconds(60), [&] { return pipeline_->table().size() == 2; }));
+}
+
+// Each loss and each return of a connection is one line, whatever the number of attempts between.
+TEST_F(BrokerFault, IsLoggedOnceAndItsReturnOnce) {
+  pipeline_->kill_broker();
+  const auto& server = *pipeline_->server().process;
+  ASSERT_TRUE(
+      eventually(Seconds(30), [&] { return server.output().find("lost") != std::string::npos; }));
+  // Long enough for a dozen attempts.
+  ASSERT_FALSE(eventually(Seconds(5), [&] { return !pipeline_->server().process->running(); }));
+  pipeline_->services("up", {"rabbitmq"});
+  ASSERT_TRUE(eventually(Seconds(60), [&] {
+    return pipeline_->post_ids({1}) == 202 && pipeline_->table().contains(1);
+  }));
+  const auto count = [&](const std::string& word) {
+    const std::string text = server.output();
+    size_t found = 0;
+    for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1))
+      ++found;
+    return found;
+  };
+  // The publisher and the queue monitor have a connection each.
+  EXPECT_LE(count(": lost"), 2u) << server.output();
+  EXPECT_LE(count(": regained"), 2u) << server.output();
+  EXPECT_GE(count(": regained"), 1u) << server.output();
+}
+
+}  // namespace
+}  // namespace postoffice::e2e

@@ -1,0 +1,185 @@
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+#include "broker/topology.h"
+#include "tests/e2e/pipeline.h"
+
+namespace postoffice::e2e {
+namespace {
+
+class ProcessFault : public testing::Test {
+ protected:
+  void SetUp() override {
+    pipeline_ = std::make_unique<Pipeline>();
+    pipeline_->migrate();
+  }
+  void TearDown() override {
+    pipeline_->services("up", {"rabbitmq"});
+    pipeline_.reset();
+  }
+  bool sent_at_least(size_t count) {
+    return eventually(Seconds(60), [&] { return pipeline_->sent().size() >= count; });
+  }
+  std::unique_ptr<Pipeline> pipeline_;
+};
+
+TEST_F(ProcessFault, AWorkerKilledInMidBatchLosesNothing) {
+  pipeline_->start_objects({"--latency-min=50ms", "--latency-max=500ms"});
+  pipeline_->start_server();
+  pipeline_->start_worker(50);
+  pipeline_->start_sender(
+      {"--rate=200", "--count=1200", "--ids-per-callback=20", "--id-space=2000"});
+  for (size_t i = 0; i < 3; ++i) {
+    ASSERT_TRUE(sent_at_least(300 * (i + 1)));
+    ASSERT_GT(pipeline_->worker_metric("postoffice_fetches_in_flight", i), 0);
+    pipeline_->worker(i).kill();
+    pipeline_->start_worker(50);
+  }
+  pipeline_->finish_sender();
+  pipeline_->expect_all_stored(Seconds(90));
+}
+
+TEST_F(ProcessFault, AServerKilledWithAFullOutboxLosesNothing) {
+  pipeline_->start_objects({"--latency-min=5ms", "--latency-max=20ms"});
+  pipeline_->start_server();
+  pipeline_->kill_broker();
+  auto& sender = pipeline_->start_sender(
+      {"--rate=200", "--count=100000", "--ids-per-callback=20", "--id-space=5000"});
+  ASSERT_TRUE(sent_at_least(1000));
+  pipeline_->server().process->kill();  // While callbacks are being answered.
+  sender.stop();
+  pipeline_->start_server();
+  EXPECT_GT(pipeline_->server_metric("postoffice_outbox_callbacks"), 900);
+  pipeline_->services("up", {"rabbitmq"});
+  pipeline_->start_worker(100);
+  pipeline_->expect_all_stored(Seconds(90));
+}
+
+TEST_F(ProcessFault, AServerKilledUnderLoadLosesNothing) {
+  pipeline_->start_objects({"--latency-min=5ms", "--latency-max=20ms"});
+  pipeline_->start_server();
+  pipeline_->start_worker(50);
+  pipeline_->start_sender(
+      {"--rate=300", "--count=1800", "--ids-per-callback=20", "--id-space=5000"});
+  for (size_t i = 1; i <= 3; ++i) {
+    ASSERT_TRUE(sent_at_least(400 * i));
+    pipeline_->server().process->kill();
+    pipeline_->start_server();
+  }
+  pipeline_->finish_sender();
+  pipeline_->expect_all_stored(Seconds(90));
+}
+
+TEST_F(ProcessFault, AWorkerThatVanishesWhileOthersGoOnLosesNothing) {
+  pipeline_->start_objects({"--latency-min=50ms", "--latency-max=300ms"});
+  pipeline_->start_server();
+  for (int i = 0; i < 3; ++i) pipeline_->start_worker(20);
+  pipeline_->start_sender(
+      {"--rate=150", "--count=900", "--ids-per-callback=20", "--id-space=1000"});
+  ASSERT_TRUE(sent_at_least(300));
+  pipeline_->worker(1).kill();
+  pipeline_->finish_sender();
+  pipeline_->expect_all_stored(Seconds(90));
+}
+
+// A worker that is frozen keeps its deliveries until the broker gives its connection up for want of
+// heartbeats.
+TEST_F(ProcessFault, AWorkerThatHangsLosesNothing) {
+  pipeline_->start_objects({"--latency-min=50ms", "--latency-max=300ms"});
+  pipeline_->start_server();
+  pipeline_->start_worker(20);
+  pipeline_->start_worker(20);
+  pipeline_->start_sender(
+      {"--rate=100", "--count=500", "--ids-per-callback=20", "--id-space=1000"});
+  ASSERT_TRUE(sent_at_least(200));
+  pipeline_->worker(0).signal(SIGSTOP);
+  pipeline_->finish_sender();
+  pipeline_->expect_all_stored(Seconds(90));
+  pipeline_->worker(0).signal(SIGCONT);
+  EXPECT_TRUE(pipeline_->worker(0).running());
+}
+
+TEST_F(ProcessFault, AWorkerDrainsOnSigtermInTimeAndLeavesNothingBehind) {
+  pipeline_->start_objects({"--latency-min=300ms", "--latency-max=4300ms"});
+  pipeline_->start_server();
+  pipeline_->start_worker(100);
+  pipeline_->start_sender(
+      {"--rate=100", "--count=300", "--ids-per-callback=20", "--id-space=2000"});
+  ASSERT_TRUE(sent_at_least(150));
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_EQ(pipeline_->worker().stop(), 0) << pipeline_->worker().output();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, Seconds(9));
+  pipeline_->start_worker(200);
+  pipeline_->finish_sender();
+  pipeline_->expect_all_stored(Seconds(120));
+}
+
+TEST_F(ProcessFault, AWorkerStopsInTimeWhenTheObjectServiceHangs) {
+  pipeline_->start_objects({"--failure-rate=1", "--failure-kind=hang"});
+  pipeline_->start_server();
+  pipeline_->start_worker(20);
+  ASSERT_EQ(pipeline_->post_ids({1, 2, 3}), 202);
+  ASSERT_TRUE(eventually(
+      Seconds(20), [&] { return pipeline_->worker_metric("postoffice_fetches_in_flight") == 3; }));
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_EQ(pipeline_->worker().stop(), 0);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, Seconds(9));
+  EXPECT_TRUE(eventually(Seconds(10), [&] {
+    return pipeline_->broker().length(std::string(topology::kCallbacks)) == 1;
+  }));
+}
+
+TEST_F(ProcessFault, AServerStopsInOrderUnderLoad) {
+  pipeline_->start_objects({"--latency-min=5ms", "--latency-max=20ms"});
+  pipeline_->start_server();
+  pipeline_->start_worker(50);
+  auto& sender = pipeline_->start_sender(
+      {"--rate=300", "--count=100000", "--ids-per-callback=20", "--id-space=5000"});
+  ASSERT_TRUE(sent_at_least(500));
+  EXPECT_EQ(pipeline_->server().process->stop(Seconds(12)), 0)
+      << pipeline_->server().process->output();
+  sender.stop();
+  pipeline_->start_server();
+  pipeline_->expect_all_stored(Seconds(90));
+}
+
+TEST_F(ProcessFault, ASecondSignalEndsAtOnce) {
+  pipeline_->start_objects({"--failure-rate=1", "--failure-kind=hang"});
+  pipeline_->start_server();
+  auto& worker = pipeline_->start_worker(2);
+  ASSERT_EQ(pipeline_->post_ids({1}), 202);
+  ASSERT_TRUE(eventually(
+      Seconds(20), [&] { return pipeline_->worker_metric("postoffice_fetches_in_flight") == 1; }));
+  worker.signal(SIGTERM);
+  ASSERT_TRUE(eventually(Seconds(5),
+                         [&] { return worker.output().find("stopping") != std::string::npos; }));
+  EXPECT_TRUE(worker.running());
+  worker.signal(SIGTERM);
+  EXPECT_EQ(worker.wait(Seconds(2)), 130);
+}
+
+TEST_F(ProcessFault, TwoServersOnOneDataDirAreRefused) {
+  const auto& server = pipeline_->start_server();
+  auto environment = pipeline_->settings;
+  environment["SERVER_PORT"] = std::to_string(free_port());
+  environment["DATA_DIR"] = server.data_dir;
+  Process second({std::string(POSTOFFICE_BIN_DIR) + "/postoffice", "serve"}, environment,
+                 pipeline_->folder(), "second");
+  EXPECT_EQ(second.wait(Seconds(10)), 2);
+  EXPECT_NE(second.output().find("DATA_DIR"), std::string::npos) << second.output();
+}
+
+TEST_F(ProcessFault, APortInUseIsRefusedByName) {
+  const auto& server = pipeline_->start_server();
+  auto environment = pipeline_->settings;
+  environment["SERVER_PORT"] = std::to_string(server.port);
+  environment["DATA_DIR"] = pipeline_->folder() + "/other";
+  Process second({std::string(POSTOFFICE_BIN_DIR) + "/postoffice", "serve"}, environment,
+                 pipeline_->folder(), "second");
+  EXPECT_EQ(second.wait(Seconds(10)), 2);
+  EXPECT_NE(second.output().find("SERVER_PORT"), std::string::npos) << second.output();
+}
+
+}  // namespace
+}  // namespace postoffice::e2e
