@@ -98,6 +98,7 @@ void Queue::restore(Entry entry, uint32_t returns) {
 void Queue::restored(uint64_t delivered, uint64_t last_seq) {
   delivered_ = delivered;
   next_seq_ = std::max({next_seq_, delivered + 1, last_seq + 1});
+  offered_ = next_seq_ - 1;
   for (auto& level : levels_) {
     if (!std::ranges::is_sorted(level.fresh, {}, &Entry::seq)) {
       std::ranges::sort(level.fresh, {}, &Entry::seq);
@@ -132,7 +133,7 @@ std::shared_ptr<Consumer> Queue::next_consumer() {
 
 void Queue::pump() {
   if (closed_) return;
-  drop_expired(false);
+  drop_expired(offered_);
   Level* level = nullptr;
   while (ready_ > 0 && !consumers_.empty()) {
     auto consumer = next_consumer();
@@ -141,8 +142,9 @@ void Queue::pump() {
     Entry entry = pop_from(*level);
     delivered_ = std::max(delivered_, entry.seq);
     consumer->receiver->deliver(consumer, std::move(entry));
-    drop_expired(false);
+    drop_expired(offered_);
   }
+  offered_ = next_seq_ - 1;
   drop_surplus();
   plan();
 }
@@ -157,15 +159,15 @@ void Queue::drop_surplus() {
   }
 }
 
-void Queue::drop_expired(bool at_once) {
+void Queue::drop_expired(uint64_t last_seq) {
   if (ready_ == 0) return;
   int64_t now = 0;
   for (auto& level : levels_) {
     while (!level.empty()) {
-      const int64_t expires_at = level.front().expires_at;
-      if (expires_at == 0) break;
+      const Entry& head = level.front();
+      if (head.expires_at == 0 || head.seq > last_seq) break;
       if (now == 0) now = millis_of(unix_now());
-      if (expires_at > now || (expires_at == now && !at_once)) break;
+      if (head.expires_at > now) break;
       reject(pop_from(level), DeathReason::kExpired);
     }
   }
@@ -178,7 +180,7 @@ void Queue::on_time() {
     host_.unused(*this);
     return;
   }
-  drop_expired(true);
+  drop_expired(offered_);
   if (!undeliverable_.empty() && now >= retry_dead_letters_at_) retry_dead_letters();
   plan();
 }
@@ -212,7 +214,7 @@ void Queue::plan() {
 
 std::optional<Entry> Queue::take() {
   touch();
-  drop_expired(true);
+  drop_expired(next_seq_);
   Level* const level = first_level();
   if (level == nullptr) return std::nullopt;
   Entry entry = pop_from(*level);
