@@ -119,6 +119,12 @@ class SqliteOutbox::Database {
     return depth_;
   }
 
+  void fail() {
+    const std::lock_guard lock(mutex_);
+    file_.abandon();
+    failed_ = true;
+  }
+
   std::optional<OutboxRefusal> refusal() const {
     if (failed_) return OutboxRefusal::kFailed;
     if (SteadyClock::now() < full_until_.load()) return OutboxRefusal::kFull;
@@ -259,5 +265,7 @@ void SqliteOutbox::remove(std::span<const uint64_t> ids) { database_->remove(ids
 OutboxDepth SqliteOutbox::depth() const { return database_->depth(); }
 
 std::optional<OutboxRefusal> SqliteOutbox::refusal() const { return database_->refusal(); }
+
+void SqliteOutbox::fail() { database_->fail(); }
 
 }  // namespace postoffice

@@ -41,6 +41,9 @@ class SqliteOutbox final : public Outbox {
   OutboxDepth depth() const override;
   std::optional<OutboxRefusal> refusal() const override;
 
+  // As if its disk had failed: for an owner that saw the same disk fail elsewhere.
+  void fail();
+
  private:
   class Database;
   std::unique_ptr<Database> database_;

@@ -19,7 +19,14 @@ struct Config {
   uint16_t server_port = 0;
   int64_t http_threads = 0;
   std::optional<uint16_t> worker_port;
-  std::vector<AmqpUrl> amqp_urls;
+  std::vector<AmqpUrl> amqp_urls;  // Of the embedded broker when AMQP_URL is unset.
+  bool embedded_broker = false;    // AMQP_URL is unset.
+  std::string broker_host;
+  uint16_t broker_port = 0;
+  std::string broker_user;  // Empty: only guest.
+  std::string broker_password;
+  std::vector<std::string> broker_vhosts;  // With "/".
+  uint64_t broker_disk_free_limit = 0;
   std::string database_url;  // Empty: SQLite in data_dir.
   std::string objects_url;
   std::string data_dir;

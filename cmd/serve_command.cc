@@ -1,6 +1,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,12 +14,15 @@
 #include "broker/sqlite_outbox.h"
 #include "cmd/announce.h"
 #include "cmd/commands.h"
+#include "cmd/embedded_broker.h"
 #include "cmd/exit_deadline.h"
 #include "cmd/sqlite_schema.h"
 #include "server/server.h"
 
 namespace postoffice {
 namespace {
+
+const std::string kDiskFailed = "the disk failed: replace it and restart";
 
 Server::Options server_options(const Config& config, std::string process_id) {
   Server::Options options;
@@ -45,6 +49,12 @@ int run_serve(const Config& config, Signals& signals) {
   migrate_if_sqlite(config);
 
   Metrics metrics;
+  std::atomic<bool> disk_failed = false;
+  const auto broker = make_embedded_broker(config, metrics, [&] {
+    disk_failed = true;
+    outbox.fail();  // The same disk: what it says it has written is not to be believed.
+  });
+  if (broker) broker->start();
   AmqpPublisher publisher({.urls = config.amqp_urls, .name = "postoffice serve publisher"},
                           metrics);
   QueueMonitor queue(config.amqp_urls, metrics);
@@ -52,8 +62,9 @@ int run_serve(const Config& config, Signals& signals) {
   // The name of the outbox's owner, so only once the folder is locked.
   Server server(server_options(config, kept_process_id(config.data_dir + "/server-id")), intake,
                 outbox, queue,
-                {[&] { return publisher.available(); }, [&] { return publisher.status(); }}, stores,
-                metrics);
+                {[&] { return publisher.available() && !disk_failed; },
+                 [&] { return disk_failed ? kDiskFailed : publisher.status(); }},
+                stores, metrics);
   intake.start();
   publisher.start();
   queue.start();
@@ -67,6 +78,7 @@ int run_serve(const Config& config, Signals& signals) {
   last_resort.emplace(deadline);  // Every callback is answered and durable by now.
   server.stop_expiry();
   queue.stop();
+  if (broker) broker->stop();
   spdlog::info("serve: stopped, {} callbacks in the outbox", outbox.depth().callbacks);
   return 0;
 }

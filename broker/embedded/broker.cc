@@ -308,6 +308,7 @@ void Broker::Core::log_changed(Log::State state, const std::string& why) {
   state_why_ = why;
   if (state == Log::State::kFailed) {
     spdlog::error("broker: the log cannot be written any more, publishers are refused: {}", why);
+    if (options_.failed) options_.failed();
     for (const auto& [connection, hold] : std::unordered_map(connections_)) {
       connection->refuse_unconfirmed();
     }

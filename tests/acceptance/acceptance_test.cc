@@ -43,11 +43,6 @@ uint64_t resident_kib(const Process& process) {
 
 class Acceptance : public testing::Test {
  protected:
-  void TearDown() override {
-    pipeline_.services("resume", {"rabbitmq"});
-    pipeline_.services("up", {"rabbitmq"});
-  }
-
   // 200 callbacks a second for 80 s, of which `fault` takes 60.
   Latencies send_through(const std::function<void()>& fault, const std::function<void()>& mend) {
     pipeline_.migrate();
@@ -75,18 +70,18 @@ class Acceptance : public testing::Test {
     return latencies;
   }
 
-  Pipeline pipeline_;
+  Pipeline pipeline_{Pipeline::Broker::kApart};
 };
 
 TEST_F(Acceptance, RabbitMqStoppedForAMinuteUnderLoad) {
-  const auto latencies = send_through([&] { pipeline_.services("down", {"rabbitmq"}); },
-                                      [&] { pipeline_.services("up", {"rabbitmq"}); });
+  const auto latencies = send_through([&] { pipeline_.broker_control().stop(); },
+                                      [&] { pipeline_.broker_control().up(); });
   EXPECT_LT(latencies.p99, milliseconds(100));
 }
 
 TEST_F(Acceptance, RabbitMqHangingForAMinuteUnderLoad) {
-  const auto latencies = send_through([&] { pipeline_.services("pause", {"rabbitmq"}); },
-                                      [&] { pipeline_.services("resume", {"rabbitmq"}); });
+  const auto latencies = send_through([&] { pipeline_.broker_control().pause(); },
+                                      [&] { pipeline_.broker_control().resume(); });
   EXPECT_LE(latencies.slowest, milliseconds(500));
 }
 

@@ -8,21 +8,15 @@
 namespace postoffice::e2e {
 namespace {
 
-// A pipeline under load that leaves the shared broker running, whatever the test did to it.
+// A pipeline whose broker runs apart from all else.
 class BrokerFault : public testing::Test {
  protected:
   void SetUp() override {
-    pipeline_ = std::make_unique<Pipeline>();
+    pipeline_ = std::make_unique<Pipeline>(Pipeline::Broker::kApart);
     pipeline_->migrate();
     pipeline_->start_objects({"--latency-min=5ms", "--latency-max=50ms"});
     pipeline_->start_server();
     pipeline_->start_worker(50);
-  }
-
-  void TearDown() override {
-    pipeline_->services("resume", {"rabbitmq"});
-    pipeline_->services("up", {"rabbitmq"});
-    pipeline_.reset();
   }
 
   void send_for_seconds(int seconds) {
@@ -54,9 +48,9 @@ constexpr std::chrono::milliseconds kBusyMachine{2500};
 TEST_F(BrokerFault, KilledAndRestartedUnderLoadLosesNothing) {
   send_for_seconds(15);
   ASSERT_TRUE(sent_at_least(400));
-  pipeline_->kill_broker();
+  pipeline_->broker_control().kill();
   ASSERT_TRUE(sent_at_least(1200));
-  pipeline_->services("up", {"rabbitmq"});
+  pipeline_->broker_control().up();
   pipeline_->finish_sender();
   pipeline_->expect_all_stored(Seconds(90));
   expect_all_answered_within(kBusyMachine);
@@ -65,9 +59,9 @@ TEST_F(BrokerFault, KilledAndRestartedUnderLoadLosesNothing) {
 TEST_F(BrokerFault, HangingUnderLoadLosesNothing) {
   send_for_seconds(15);
   ASSERT_TRUE(sent_at_least(400));
-  pipeline_->services("pause", {"rabbitmq"});
+  pipeline_->broker_control().pause();
   ASSERT_TRUE(sent_at_least(2000));
-  pipeline_->services("resume", {"rabbitmq"});
+  pipeline_->broker_control().resume();
   pipeline_->finish_sender();
   pipeline_->expect_all_stored(Seconds(90));
   expect_all_answered_within(kBusyMachine);
@@ -75,26 +69,26 @@ TEST_F(BrokerFault, HangingUnderLoadLosesNothing) {
 
 TEST_F(BrokerFault, HangingLongerThanItsHeartbeatIsGivenUpAndFoundAgain) {
   ASSERT_EQ(pipeline_->post_ids({1}), 202);
-  pipeline_->services("pause", {"rabbitmq"});
+  pipeline_->broker_control().pause();
   // Heartbeats of 10 s: the connections are given up after 20.
   ASSERT_TRUE(eventually(Seconds(45), [&] {
     return pipeline_->server().process->output().find("lost") != std::string::npos;
   }));
   ASSERT_EQ(pipeline_->post_ids({2}), 202);
-  pipeline_->services("resume", {"rabbitmq"});
+  pipeline_->broker_control().resume();
   EXPECT_TRUE(eventually(Seconds(60), [&] {
     const auto rows = pipeline_->table();
     return rows.contains(1) && rows.contains(2);
   }));
 }
 
-TEST_F(BrokerFault, AMemoryAlarmUnderLoadLosesNothing) {
+TEST_F(BrokerFault, AnAlarmUnderLoadLosesNothing) {
   send_for_seconds(12);
   ASSERT_TRUE(sent_at_least(400));
-  pipeline_->services("rabbitmqctl", {"set_vm_memory_high_watermark", "0"});
+  pipeline_->broker_control().set_alarm(true);
   ASSERT_TRUE(sent_at_least(1400));
   EXPECT_GT(pipeline_->server_metric("postoffice_callbacks_accepted_total{via=\"outbox\"}"), 0);
-  pipeline_->services("rabbitmqctl", {"set_vm_memory_high_watermark", "0.6"});
+  pipeline_->broker_control().set_alarm(false);
   pipeline_->finish_sender();
   pipeline_->expect_all_stored(Seconds(90));
   expect_all_answered_within(kBusyMachine);
@@ -127,24 +121,24 @@ TEST_F(BrokerFault, AnExchangeDeletedUnderThePublisherComesBackAndNothingIsLost)
 TEST_F(BrokerFault, DownAtTheStartIsWaitedFor) {
   pipeline_->worker().stop();
   pipeline_->server().process->stop();
-  pipeline_->kill_broker();
+  pipeline_->broker_control().kill();
   pipeline_->start_server();
   pipeline_->start_worker(10);
   ASSERT_EQ(pipeline_->post_ids({10, 11}), 202);
   EXPECT_EQ(pipeline_->server_metric("postoffice_callbacks_accepted_total{via=\"outbox\"}"), 1);
-  pipeline_->services("up", {"rabbitmq"});
+  pipeline_->broker_control().up();
   EXPECT_TRUE(eventually(Seconds(60), [&] { return pipeline_->table().size() == 2; }));
 }
 
 // Each loss and each return of a connection is one line, whatever the number of attempts between.
 TEST_F(BrokerFault, IsLoggedOnceAndItsReturnOnce) {
-  pipeline_->kill_broker();
+  pipeline_->broker_control().kill();
   const auto& server = *pipeline_->server().process;
   ASSERT_TRUE(
       eventually(Seconds(30), [&] { return server.output().find("lost") != std::string::npos; }));
   // Long enough for a dozen attempts.
   ASSERT_FALSE(eventually(Seconds(5), [&] { return !pipeline_->server().process->running(); }));
-  pipeline_->services("up", {"rabbitmq"});
+  pipeline_->broker_control().up();
   ASSERT_TRUE(eventually(Seconds(60), [&] {
     return pipeline_->post_ids({1}) == 202 && pipeline_->table().contains(1);
   }));

@@ -88,7 +88,7 @@ TEST(Expiry, GoesOnAfterAWorkerStoppedInOrder) {
 
 // While callbacks lie in the outbox, what they name stays.
 TEST(Expiry, WaitsForTheOutbox) {
-  Pipeline pipeline;
+  Pipeline pipeline(Pipeline::Broker::kApart);
   pipeline.settings["OBJECT_TTL"] = "8s";
   pipeline.migrate();
   pipeline.start_objects({"--latency-min=1ms", "--latency-max=10ms"});
@@ -96,12 +96,12 @@ TEST(Expiry, WaitsForTheOutbox) {
   pipeline.start_worker(5);
   ASSERT_EQ(pipeline.post_ids({1}), 202);
   ASSERT_TRUE(eventually(Seconds(10), [&] { return pipeline.table().size() == 1; }));
-  pipeline.kill_broker();
+  pipeline.broker_control().kill();
   ASSERT_EQ(pipeline.post_ids({1}), 202);
   const auto named_at = unix_now();
   EXPECT_FALSE(eventually(Seconds(8), [&] { return pipeline.table().empty(); }))
       << "deleted too early";
-  pipeline.services("up", {"rabbitmq"});
+  pipeline.broker_control().up();
   EXPECT_TRUE(eventually(Seconds(60), [&] { return pipeline.table().empty(); }));
   EXPECT_GE(unix_now(), named_at + Millis(8000));
 }
@@ -109,7 +109,7 @@ TEST(Expiry, WaitsForTheOutbox) {
 // The server is killed twice: with a full outbox, and again once it has forwarded that. Only its
 // reports then tell that old callbacks are in the queue.
 TEST(Expiry, OfAServerThatWasKilledWaitsForItsBacklogAndGoesOn) {
-  Pipeline pipeline;
+  Pipeline pipeline(Pipeline::Broker::kApart);
   pipeline.settings["OBJECT_TTL"] = "5s";
   pipeline.migrate();
   pipeline.start_objects({"--latency-min=1ms", "--latency-max=10ms"});
@@ -118,12 +118,12 @@ TEST(Expiry, OfAServerThatWasKilledWaitsForItsBacklogAndGoesOn) {
   ASSERT_EQ(pipeline.post_ids({1, 2, 3}), 202);
   ASSERT_TRUE(eventually(Seconds(10), [&] { return pipeline.table().size() == 3; }));
   EXPECT_EQ(pipeline.worker(0).stop(), 0);
-  pipeline.kill_broker();
+  pipeline.broker_control().kill();
   ASSERT_EQ(pipeline.post_ids({1, 2, 3}), 202);
   const auto named_at = unix_now();
   pipeline.server().process->kill();
   pipeline.start_server();
-  pipeline.services("up", {"rabbitmq"});
+  pipeline.broker_control().up();
   const std::string queue(topology::kCallbacks);
   ASSERT_TRUE(eventually(Seconds(30), [&] {
     return pipeline.server_metric("postoffice_outbox_callbacks") == 0 &&

@@ -1,22 +1,17 @@
 #include "tests/e2e/pipeline.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <random>
 #include <sstream>
 #include <stdexcept>
-#include <thread>
 
 #include "broker/topology.h"
+#include "tests/e2e/services.h"
 
 namespace postoffice::e2e {
 namespace {
@@ -24,20 +19,6 @@ namespace {
 const std::string kBinaries = POSTOFFICE_BIN_DIR;
 const std::string kSource = POSTOFFICE_SOURCE_DIR;
 constexpr size_t kShownIds = 5;
-
-std::string required_variable(const char* name) {
-  const char* value = std::getenv(name);
-  if (value == nullptr)
-    throw std::runtime_error(std::string(name) + " is not set: run scripts/test");
-  return value;
-}
-
-// DATABASE_URL with another database name.
-std::string with_database(const std::string& url, const std::string& name) {
-  const size_t slash = url.find('/', url.find("://") + 3);
-  const size_t query = url.find('?', slash);
-  return url.substr(0, slash + 1) + name + (query == std::string::npos ? "" : url.substr(query));
-}
 
 std::string unique_name() {
   static int count = 0;
@@ -88,49 +69,28 @@ std::vector<SentCallback> read_sent_log(const std::string& path) {
 
 }  // namespace
 
-bool eventually(Seconds timeout, const std::function<bool()>& holds) {
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (true) {
-    if (holds()) return true;
-    if (std::chrono::steady_clock::now() >= deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-}
-
-uint16_t free_port() {
-  static std::mt19937 random(std::random_device{}());
-  while (true) {
-    const auto port =
-        static_cast<uint16_t>(std::uniform_int_distribution<int>(26000, 31999)(random));
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_ANY);
-    const bool is_free = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-    close(fd);
-    if (is_free) return port;
-  }
-}
-
-Pipeline::Pipeline()
+Pipeline::Pipeline(Broker broker)
     : folder_(std::filesystem::temp_directory_path() / ("postoffice-" + unique_name())),
-      database_name_(unique_name()),
-      amqp_url_(required_variable("TEST_AMQP_URL")),
       objects_port_(free_port()) {
   std::filesystem::create_directories(folder_);
-  const std::string base_url = required_variable("TEST_DATABASE_URL");
-  database_url_ = with_database(base_url, database_name_);
-  run({"/usr/bin/psql", base_url, "-qc", "CREATE DATABASE " + database_name_});
-  RawBroker broker(amqp_url_);
-  broker.delete_queue(std::string(topology::kCallbacks));
-  broker.delete_queue(std::string(topology::kCallbacksDead));
-  for (const auto& retry : topology::kCallbacksRetry) broker.delete_queue(std::string(retry.name));
-  settings = {{"AMQP_URL", amqp_url_},
-              {"DATABASE_URL", database_url_},
-              {"OBJECTS_URL", "http://127.0.0.1:" + std::to_string(objects_port_) + "/objects"},
-              {"DATA_DIR", folder_ + "/data"},
+  settings = {{"OBJECTS_URL", "http://127.0.0.1:" + std::to_string(objects_port_) + "/objects"},
+              {"DATA_DIR", data_dir(0)},
               {"OBJECT_TTL", "1h"}};
+  if (!engines_are_embedded()) {
+    broker_control_ = make_rabbitmq_control();
+    database_control_ = make_postgres_control(unique_name());
+  } else {
+    if (broker == Broker::kApart) broker_control_ = make_embedded_broker_control(folder_);
+    database_control_ = make_sqlite_control(data_dir(0));
+  }
+  settings["DATABASE_URL"] = database_control_->url();
+  if (broker_control_) {
+    settings["AMQP_URL"] = amqp_url_ = broker_control_->url();
+    empty_queues();
+  } else {
+    const std::string port = settings["BROKER_PORT"] = std::to_string(free_port());
+    amqp_url_ = "amqp://guest:guest@127.0.0.1:" + port;
+  }
 }
 
 Pipeline::~Pipeline() {
@@ -152,12 +112,17 @@ Pipeline::~Pipeline() {
   } else {
     std::filesystem::remove_all(folder_);
   }
-  try {
-    run({"/usr/bin/psql", required_variable("TEST_DATABASE_URL"), "-qc",
-         "DROP DATABASE IF EXISTS " + database_name_ + " WITH (FORCE)"});
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << "\n";
-  }
+}
+
+std::string Pipeline::data_dir(size_t server_index) const {
+  return folder_ + "/data" + std::to_string(server_index);
+}
+
+void Pipeline::empty_queues() const {
+  RawBroker broker(amqp_url_);
+  broker.delete_queue(std::string(topology::kCallbacks));
+  broker.delete_queue(std::string(topology::kCallbacksDead));
+  for (const auto& retry : topology::kCallbacksRetry) broker.delete_queue(std::string(retry.name));
 }
 
 void Pipeline::migrate() {
@@ -172,11 +137,12 @@ Pipeline::Server& Pipeline::start_server(size_t index) {
   if (!server) {
     server = std::make_unique<Server>();
     server->port = free_port();
-    server->data_dir = folder_ + "/data" + std::to_string(index);
+    server->data_dir = data_dir(index);
   }
   auto environment = settings;
   environment["SERVER_PORT"] = std::to_string(server->port);
   environment["DATA_DIR"] = server->data_dir;
+  if (index > 0) environment["AMQP_URL"] = amqp_url_;
   server->process =
       std::make_unique<Process>(std::vector<std::string>{kBinaries + "/postoffice", "serve"},
                                 environment, folder_, "serve" + std::to_string(index));
@@ -282,7 +248,7 @@ double Pipeline::worker_metric(const std::string& name_and_labels, size_t index)
 RawBroker Pipeline::broker() const { return RawBroker(amqp_url_); }
 
 std::map<int64_t, ObjectRow> Pipeline::table() {
-  const auto store = make_store_factory(database_url_, folder_ + "/data", "test")();
+  const auto store = make_store_factory(database_control_->url(), data_dir(0), "test")();
   std::map<int64_t, ObjectRow> rows;
   std::optional<int64_t> after;
   while (true) {
@@ -342,18 +308,6 @@ void Pipeline::expect_all_stored(Seconds timeout, const std::set<int64_t>& excep
     return wrong.empty();
   });
   EXPECT_TRUE(stored) << wrong;
-}
-
-void Pipeline::kill_broker() {
-  services("rabbitmqctl", {"eval", "[ok = dets:sync(Table) || Table <- dets:all()]."});
-  services("kill", {"rabbitmq"});
-}
-
-void Pipeline::services(const std::string& verb, const std::vector<std::string>& more) {
-  std::vector<std::string> arguments = {"/bin/bash", kSource + "/scripts/services", verb,
-                                        required_variable("TEST_SERVICES_DIR")};
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  run(arguments, Seconds(120));
 }
 
 }  // namespace postoffice::e2e

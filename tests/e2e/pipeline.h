@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -9,6 +8,8 @@
 
 #include "base/time.h"
 #include "store/store.h"
+#include "tests/e2e/broker_control.h"
+#include "tests/e2e/database_control.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/raw_broker.h"
 
@@ -22,18 +23,17 @@ struct SentCallback {
   std::vector<int64_t> ids;
 };
 
-// Polls until `holds` or the time is over; the last answer.
-bool eventually(Seconds timeout, const std::function<bool()>& holds);
-
-// A port on loopback that nobody listens on, below the ephemeral range.
-uint16_t free_port();
-
 // The real binaries, wired to each other on ports of their own, with a fresh database, an empty
 // broker and a folder that goes when the test has passed. Which engines: E2E_ENGINES=services
-// (RabbitMQ and PostgreSQL that scripts/services runs; the default).
+// (RabbitMQ and PostgreSQL that scripts/services runs; the default) or embedded (serve's own broker
+// and SQLite).
 class Pipeline {
  public:
-  Pipeline();
+  // Where an embedded broker runs: in server 0, or in a process of its own that broker_control()
+  // can do something to. RabbitMQ always does.
+  enum class Broker { kInServer, kApart };
+
+  explicit Pipeline(Broker broker = Broker::kInServer);
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
@@ -88,23 +88,20 @@ class Pipeline {
   // never sent. Adds test failures with the first ids that are wrong.
   void expect_all_stored(Seconds timeout = Seconds(60), const std::set<int64_t>& except = {});
 
-  // SIGKILLs RabbitMQ, after it was told to write down which queues it has: RabbitMQ (3.10) does so
-  // every 500 ms only, and never finds a quorum queue again that was deleted and declared anew just
-  // before.
-  void kill_broker();
-  // `scripts/services <verb> DIR <more>`.
-  void services(const std::string& verb, const std::vector<std::string>& more);
+  BrokerControl& broker_control() { return *broker_control_; }
+  DatabaseControl& database_control() { return *database_control_; }
 
   const std::string& folder() const { return folder_; }
-  const std::string& database_url() const { return database_url_; }
 
  private:
+  std::string data_dir(size_t server_index) const;
+  void empty_queues() const;
   std::string wrong_rows(const std::set<int64_t>& except);
 
   std::string folder_;
-  std::string database_url_;
-  std::string database_name_;
   std::string amqp_url_;
+  std::unique_ptr<BrokerControl> broker_control_;  // None of a broker in server 0.
+  std::unique_ptr<DatabaseControl> database_control_;
   uint16_t objects_port_ = 0;
   std::unique_ptr<Process> objects_;
   std::vector<std::unique_ptr<Server>> servers_;

@@ -1,7 +1,10 @@
 #include "tests/e2e/process.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
@@ -108,6 +112,31 @@ void Process::kill() {
 }
 
 std::string Process::output() const { return read_file(output_path_); }
+
+bool eventually(Seconds timeout, const std::function<bool()>& holds) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (true) {
+    if (holds()) return true;
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
+uint16_t free_port() {
+  static std::mt19937 random(std::random_device{}());
+  while (true) {
+    const auto port =
+        static_cast<uint16_t>(std::uniform_int_distribution<int>(26000, 31999)(random));
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_ANY);
+    const bool is_free = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    close(fd);
+    if (is_free) return port;
+  }
+}
 
 std::string run(const std::vector<std::string>& arguments, Seconds timeout) {
   const auto folder =

@@ -3,6 +3,8 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -48,6 +50,12 @@ class Process {
   pid_t pid_ = -1;
   std::optional<int> status_;
 };
+
+// Polls until `holds` or the time is over; the last answer.
+bool eventually(Seconds timeout, const std::function<bool()>& holds);
+
+// A port on loopback that nobody listens on, below the ephemeral range.
+uint16_t free_port();
 
 // Runs a command to its end and returns its output; throws std::runtime_error with the output when
 // it fails.

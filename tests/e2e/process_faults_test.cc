@@ -10,18 +10,18 @@ namespace {
 
 class ProcessFault : public testing::Test {
  protected:
-  void SetUp() override {
-    pipeline_ = std::make_unique<Pipeline>();
-    pipeline_->migrate();
-  }
-  void TearDown() override {
-    pipeline_->services("up", {"rabbitmq"});
-    pipeline_.reset();
-  }
+  explicit ProcessFault(Pipeline::Broker broker = Pipeline::Broker::kInServer)
+      : pipeline_(std::make_unique<Pipeline>(broker)) {}
+  void SetUp() override { pipeline_->migrate(); }
   bool sent_at_least(size_t count) {
     return eventually(Seconds(60), [&] { return pipeline_->sent().size() >= count; });
   }
   std::unique_ptr<Pipeline> pipeline_;
+};
+
+class ProcessFaultWithoutBroker : public ProcessFault {
+ protected:
+  ProcessFaultWithoutBroker() : ProcessFault(Pipeline::Broker::kApart) {}
 };
 
 TEST_F(ProcessFault, AWorkerKilledInMidBatchLosesNothing) {
@@ -40,10 +40,10 @@ TEST_F(ProcessFault, AWorkerKilledInMidBatchLosesNothing) {
   pipeline_->expect_all_stored(Seconds(90));
 }
 
-TEST_F(ProcessFault, AServerKilledWithAFullOutboxLosesNothing) {
+TEST_F(ProcessFaultWithoutBroker, AServerKilledWithAFullOutboxLosesNothing) {
   pipeline_->start_objects({"--latency-min=5ms", "--latency-max=20ms"});
   pipeline_->start_server();
-  pipeline_->kill_broker();
+  pipeline_->broker_control().kill();
   auto& sender = pipeline_->start_sender(
       {"--rate=200", "--count=100000", "--ids-per-callback=20", "--id-space=5000"});
   ASSERT_TRUE(sent_at_least(1000));
@@ -51,7 +51,7 @@ TEST_F(ProcessFault, AServerKilledWithAFullOutboxLosesNothing) {
   sender.stop();
   pipeline_->start_server();
   EXPECT_GT(pipeline_->server_metric("postoffice_outbox_callbacks"), 900);
-  pipeline_->services("up", {"rabbitmq"});
+  pipeline_->broker_control().up();
   pipeline_->start_worker(100);
   pipeline_->expect_all_stored(Seconds(90));
 }
@@ -175,10 +175,23 @@ TEST_F(ProcessFault, APortInUseIsRefusedByName) {
   auto environment = pipeline_->settings;
   environment["SERVER_PORT"] = std::to_string(server.port);
   environment["DATA_DIR"] = pipeline_->folder() + "/other";
+  environment["BROKER_PORT"] = std::to_string(free_port());
   Process second({std::string(POSTOFFICE_BIN_DIR) + "/postoffice", "serve"}, environment,
                  pipeline_->folder(), "second");
   EXPECT_EQ(second.wait(Seconds(10)), 2);
   EXPECT_NE(second.output().find("SERVER_PORT"), std::string::npos) << second.output();
+}
+
+TEST_F(ProcessFault, ABrokerPortInUseIsRefusedByName) {
+  const std::string port = std::to_string(pipeline_->start_server().port);
+  Process second({std::string(POSTOFFICE_BIN_DIR) + "/postoffice", "serve"},
+                 {{"DATA_DIR", pipeline_->folder() + "/other"}, {"BROKER_PORT", port}},
+                 pipeline_->folder(), "second");
+  EXPECT_EQ(second.wait(Seconds(10)), 2);
+  EXPECT_NE(second.output().find(port + " is in use: set AMQP_URL to use that broker, or "
+                                        "BROKER_PORT"),
+            std::string::npos)
+      << second.output();
 }
 
 }  // namespace
