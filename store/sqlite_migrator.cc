@@ -64,6 +64,8 @@ std::vector<MigrationStatus> SqliteMigrator::status() {
 }
 
 std::optional<std::string> SqliteMigrator::apply_next(SqliteDatabase& database) const {
+  // Most often there is nothing to do: that is found out without waiting for who writes.
+  if (next_migration(migrations_, applied_migrations(database)) == nullptr) return std::nullopt;
   SqliteTransaction transaction(database);
   database.exec(
       "CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER PRIMARY KEY,"
