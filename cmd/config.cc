@@ -77,8 +77,9 @@ void complete(Config& config, std::vector<std::string>& mistakes) {
     mistakes.emplace_back("BROKER_USER and BROKER_PASSWORD go together: set both or neither");
   }
   if (config.broker_user == "guest") {
-    mistakes.emplace_back("BROKER_USER: guest is let in from this machine only, with the password "
-                          "guest; choose another name");
+    mistakes.emplace_back(
+        "BROKER_USER: guest is let in from this machine only, with the password "
+        "guest; choose another name");
   }
   config.embedded_broker = config.amqp_urls.empty();
   // guest, over loopback, where the broker always listens.

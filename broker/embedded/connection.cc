@@ -12,6 +12,9 @@
 namespace postoffice::embedded {
 namespace {
 
+// RabbitMQ's extension, which librabbitmq does not name.
+constexpr uint32_t kUpdateSecretMethod = 0x000A'0046;
+constexpr uint32_t kUpdateSecretOkMethod = 0x000A'0047;
 constexpr uint32_t kFrameMax = 131'072;
 constexpr uint32_t kLeastFrameMax = 4096;
 constexpr uint16_t kChannelMax = 2047;
@@ -173,6 +176,11 @@ void Connection::connection_method(uint32_t method, WireReader arguments) {
     tune_ok(arguments);
   } else if (state_ == State::kOpen && method == AMQP_CONNECTION_OPEN_METHOD) {
     open(arguments);
+  } else if (state_ == State::kRunning && method == kUpdateSecretMethod) {
+    // Passwords do not expire here: there is nothing to renew.
+    arguments.long_string();
+    arguments.short_string();
+    const MethodWriter written(output(), 0, kUpdateSecretOkMethod);
   } else if (method >> 16 == AMQP_CONNECTION_CLASS) {
     throw ConnectionError(ReplyCode::kCommandInvalid, "this method is not expected now");
   } else {
@@ -395,6 +403,7 @@ void Connection::send_when_durable() {
   if (host_.has_failed()) {
     throw ConnectionError(ReplyCode::kInternalError, "the message store has failed");
   }
+  host_.store().append_settled();
   if (host_.store().appended() <= host_.durable()) return;
   held_until_ = host_.store().appended();
   host_.tell_durable(*this);

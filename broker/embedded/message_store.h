@@ -74,7 +74,9 @@ class MessageStore {
   // The content; `buffer` holds it when it had to be read. Throws LogCorrupt, Transient.
   std::string_view content(const Message& message, std::string& buffer);
 
-  // Ends a turn: what was appended is on its way to disk.
+  // Appends what was settled since the last time.
+  void append_settled();
+  // Ends a turn: what was settled and appended is on its way to disk.
   void flush();
   // What was appended so far is on disk when the log reports this number.
   uint64_t appended() const { return log_.appended(); }
@@ -84,7 +86,6 @@ class MessageStore {
   uint64_t log_bytes() const { return log_.bytes(); }
 
  private:
-  void append_settled();
   void free_memory();
   void drop_dead_segments();
   void move_live_records();

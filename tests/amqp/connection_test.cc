@@ -110,6 +110,14 @@ TEST_P(ConnectionTest, TakesLowerLimits) {
   open_client({.channel_max = 1, .frame_max = 4096, .heartbeat_s = 1}).close();
 }
 
+// RabbitMQ's connection.update-secret (10, 70) and its answer, which librabbitmq does not know.
+TEST_P(ConnectionTest, TakesANewSecret) {
+  Client& client = open_client();
+  client.send_frame(1, 0, "\0\x0A\0\x46\0\0\0\x03new\x06reason"sv);
+  EXPECT_EQ(client.read_frame().payload, "\0\x0A\0\x47"sv);
+  client.close();
+}
+
 TEST_P(ConnectionTest, TakesAHeartbeatAboveTheOffer) { open_client({.heartbeat_s = 600}).close(); }
 
 TEST_P(ConnectionTest, DropsATuneOkOverTheOfferOrTooLow) {

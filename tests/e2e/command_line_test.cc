@@ -67,19 +67,18 @@ TEST_F(CommandLine, MoreFetchThreadsThanOpenFilesIsRefusedWithWhatToDo) {
 }
 
 TEST_F(CommandLine, ListsAllMistakesAtOnce) {
-  const auto result =
-      run_with({"serve", "--server-port=0", "--no-such-flag", "extra"},
-               {{"OBJECT_TTL", "soon"},
-                {"AMQP_URL", "http://x"},
-                {"DATABASE_URL", "mysql://u:pw@h/d"},
-                {"MAX_CALLBACK_BYTES", "16MiB"},  // More than some RabbitMQ takes.
-                {"BROKER_HOST", "mailhost"},
-                {"BROKER_VHOSTS", "a,,b"},
-                {"BROKER_USER", "partner"}});
+  const auto result = run_with({"serve", "--server-port=0", "--no-such-flag", "extra"},
+                               {{"OBJECT_TTL", "soon"},
+                                {"AMQP_URL", "http://x"},
+                                {"DATABASE_URL", "mysql://u:pw@h/d"},
+                                {"MAX_CALLBACK_BYTES", "16MiB"},  // More than some RabbitMQ takes.
+                                {"BROKER_HOST", "mailhost"},
+                                {"BROKER_VHOSTS", "a,,b"},
+                                {"BROKER_USER", "partner"}});
   EXPECT_EQ(result.status, 2);
-  for (const char* name : {"--server-port", "--no-such-flag", "extra", "OBJECT_TTL", "AMQP_URL",
-                           "DATABASE_URL", "MAX_CALLBACK_BYTES", "BROKER_HOST", "BROKER_VHOSTS",
-                           "BROKER_PASSWORD"}) {
+  for (const char* name :
+       {"--server-port", "--no-such-flag", "extra", "OBJECT_TTL", "AMQP_URL", "DATABASE_URL",
+        "MAX_CALLBACK_BYTES", "BROKER_HOST", "BROKER_VHOSTS", "BROKER_PASSWORD"}) {
     EXPECT_NE(result.output.find(name), std::string::npos) << name << "\n" << result.output;
   }
   EXPECT_EQ(lines_of(result.output), 10u) << result.output;

@@ -1,0 +1,129 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <thread>
+
+#include "tests/crash/lane.h"
+#include "tests/e2e/process.h"
+
+namespace postoffice::crash_test {
+namespace {
+
+using amqp_test::Client;
+using e2e::Process;
+using e2e::Seconds;
+using std::chrono::milliseconds;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kKills = 30;
+#else
+constexpr int kKills = 200;
+#endif
+constexpr size_t kLanes = 8;
+// Small, so that segments are begun, dropped and compacted all the time.
+constexpr const char* kSegmentBytes = "1048576";
+
+class Crash : public testing::Test {
+ protected:
+  Crash()
+      : folder_(std::filesystem::temp_directory_path() / ("crash_" + std::to_string(getpid()))) {
+    std::filesystem::create_directories(folder_);
+    life_.port = e2e::free_port();
+  }
+  ~Crash() override {
+    broker_.reset();
+    if (!HasFailure()) std::filesystem::remove_all(folder_);
+  }
+
+  void start() {
+    broker_ = std::make_unique<Process>(
+        std::vector<std::string>{POSTOFFICE_TEST_DIR "/crash_broker", folder_ / "log",
+                                 std::to_string(life_.port), kSegmentBytes},
+        Process::Environment(), folder_, "broker");
+  }
+  void await() {
+    const bool answers = e2e::eventually(Seconds(30), [&] {
+      if (!broker_->running()) return true;
+      try {
+        Client("127.0.0.1", life_.port).open();
+        return true;
+      } catch (const std::exception&) {
+        return false;
+      }
+    });
+    ASSERT_TRUE(answers && broker_->running()) << broker_->output();
+    life_.is_away = false;
+  }
+  void kill() {
+    life_.is_away = true;
+    ++life_.kills;
+    broker_->kill();
+    // A corrupt record would be reported.
+    EXPECT_EQ(broker_->output(), "");
+  }
+  int random(int least, int most) {
+    return std::uniform_int_distribution<int>(least, most)(random_);
+  }
+
+  // What nobody consumed: each lane's confirmed messages once, in order.
+  void expect_all_kept(const std::vector<std::unique_ptr<Lane>>& lanes) {
+    std::map<std::string, std::vector<uint64_t>> kept;
+    Client client("127.0.0.1", life_.port);
+    client.open();
+    auto channel = client.channel(1);
+    uint32_t left = channel.ready(kAllQueue);
+    channel.consume(kAllQueue, {.no_ack = true});
+    for (; left > 0; --left) {
+      const auto message = channel.delivery();
+      kept[message.key].push_back(Lane::number_of(message.body));
+    }
+    for (const auto& lane : lanes) {
+      const auto& numbers = kept[lane->name()];
+      EXPECT_TRUE(std::ranges::is_sorted(numbers, std::less_equal<>())) << lane->name();
+      uint64_t lost = 0;
+      for (uint64_t number = 1; number <= lane->published(); ++number) {
+        if (lane->is_confirmed(number) && !std::ranges::binary_search(numbers, number)) ++lost;
+      }
+      EXPECT_EQ(lost, 0u) << lane->name() << " of " << lane->confirmed();
+    }
+  }
+
+  std::filesystem::path folder_;
+  BrokerLife life_;
+  std::unique_ptr<Process> broker_;
+  std::mt19937 random_{std::random_device{}()};
+};
+
+TEST_F(Crash, KilledManyTimesUnderConfirmedLoadLosesAndRepeatsNothing) {
+  std::vector<std::unique_ptr<Lane>> lanes;
+  for (size_t i = 0; i < kLanes; ++i) lanes.push_back(std::make_unique<Lane>(life_, i));
+  std::vector<std::jthread> threads;
+  for (auto& lane : lanes) threads.emplace_back([&lane] { lane->run(); });
+
+  for (int i = 0; i < kKills && !HasFatalFailure(); ++i) {
+    start();
+    if (random(0, 4) > 0) await();  // Else it dies while it recovers.
+    std::this_thread::sleep_for(milliseconds(random(0, 250)));
+    kill();
+  }
+  start();
+  await();
+  life_.is_over = true;
+  threads.clear();
+
+  uint64_t confirmed = 0;
+  for (const auto& lane : lanes) {
+    for (const auto& wrong : lane->wrongs()) ADD_FAILURE() << wrong;
+    confirmed += lane->confirmed();
+    EXPECT_GT(lane->confirmed(), uint64_t{kKills});
+  }
+  std::cout << "  " << kKills << " kills, " << confirmed << " messages confirmed\n";
+  expect_all_kept(lanes);
+}
+
+}  // namespace
+}  // namespace postoffice::crash_test
