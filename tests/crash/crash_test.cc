@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <thread>
 
 #include "tests/crash/lane.h"
@@ -62,8 +63,12 @@ class Crash : public testing::Test {
     life_.is_away = true;
     ++life_.kills;
     broker_->kill();
-    // A corrupt record would be reported.
-    EXPECT_EQ(broker_->output(), "");
+    // Nothing but the end of the log may be torn.
+    std::istringstream lines(broker_->output());
+    for (std::string line; std::getline(lines, line);) {
+      EXPECT_NE(line.find("cut, what follows was not completely written"), std::string::npos)
+          << line;
+    }
   }
   int random(int least, int most) {
     return std::uniform_int_distribution<int>(least, most)(random_);
