@@ -17,6 +17,15 @@ class BrokerFault : public testing::Test {
     pipeline_->start_objects({"--latency-min=5ms", "--latency-max=50ms"});
     pipeline_->start_server();
     pipeline_->start_worker(50);
+    // A fault is one of connections that are there.
+    ASSERT_TRUE(eventually(Seconds(30), [&] {
+      return pipeline_->server_metric(connected("serve publisher")) == 1 &&
+             pipeline_->worker_metric(connected("worker consumer")) == 1;
+    }));
+  }
+
+  static std::string connected(const std::string& connection) {
+    return "postoffice_broker_connected{connection=\"postoffice " + connection + "\"}";
   }
 
   void send_for_seconds(int seconds) {
