@@ -65,6 +65,7 @@ class Broker::Core final : public ConnectionHost, public Turn {
   void end_turn_later();
   void end_turn();
   void log_is_durable(uint64_t sequence);
+  void update_overload();
   void log_changed(Log::State state, const std::string& why);
   uint64_t free_bytes() const;
   void check_disk();
@@ -275,7 +276,7 @@ void Broker::Core::end_turn() {
     queue->pump();
   }
   store_.flush();
-  overloaded_ = store_.unwritten_bytes() > (overloaded_ ? kRelievedBytes : kOverloadBytes);
+  update_overload();
   for (auto* const connection : std::exchange(to_send_, {})) {
     const auto found = connections_.find(connection);
     if (found == connections_.end()) continue;
@@ -293,14 +294,17 @@ void Broker::Core::log_is_durable(uint64_t sequence) {
     const auto hold = found->second;
     hold->durable(durable_);
   }
-  const bool was_overloaded = overloaded_;
-  overloaded_ = store_.unwritten_bytes() > (overloaded_ ? kRelievedBytes : kOverloadBytes);
-  if (was_overloaded && !overloaded_) {
-    for (const auto& [connection, hold] : std::unordered_map(connections_)) connection->resume();
-  }
+  update_overload();
   end_turn_later();  // The log forgets what is on disk.
   memory_gauge_.Set(static_cast<double>(store_.memory()));
   log_gauge_.Set(static_cast<double>(store_.log_bytes()));
+}
+
+void Broker::Core::update_overload() {
+  const bool was_overloaded = overloaded_;
+  overloaded_ = store_.unwritten_bytes() > (overloaded_ ? kRelievedBytes : kOverloadBytes);
+  if (!was_overloaded || overloaded_) return;
+  for (const auto& [connection, hold] : std::unordered_map(connections_)) connection->resume();
 }
 
 void Broker::Core::log_changed(Log::State state, const std::string& why) {

@@ -9,7 +9,7 @@
 #include "tests/amqp/channel.h"
 #include "tests/amqp/raw_client.h"
 
-namespace postoffice::crash_test {
+namespace postoffice::faults_test {
 
 // What the lanes are told of the broker.
 struct BrokerLife {
@@ -69,4 +69,4 @@ class Lane {
   std::vector<uint64_t> uncommitted_;
 };
 
-}  // namespace postoffice::crash_test
+}  // namespace postoffice::faults_test

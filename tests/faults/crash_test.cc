@@ -1,22 +1,18 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
 #include <sstream>
 #include <thread>
 
-#include "tests/crash/lane.h"
-#include "tests/e2e/process.h"
+#include "tests/faults/broker_process.h"
+#include "tests/faults/lane.h"
 
-namespace postoffice::crash_test {
+namespace postoffice::faults_test {
 namespace {
 
-using amqp_test::Client;
-using e2e::Process;
-using e2e::Seconds;
 using std::chrono::milliseconds;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -25,46 +21,21 @@ constexpr int kKills = 30;
 constexpr int kKills = 200;
 #endif
 constexpr size_t kLanes = 8;
-// Small, so that segments are begun, dropped and compacted all the time.
-constexpr const char* kSegmentBytes = "1048576";
 
 class Crash : public testing::Test {
  protected:
-  Crash()
-      : folder_(std::filesystem::temp_directory_path() / ("crash_" + std::to_string(getpid()))) {
-    std::filesystem::create_directories(folder_);
-    life_.port = e2e::free_port();
-  }
-  ~Crash() override {
-    broker_.reset();
-    if (!HasFailure()) std::filesystem::remove_all(folder_);
-  }
+  Crash() { life_.port = broker_.port(); }
 
-  void start() {
-    broker_ = std::make_unique<Process>(
-        std::vector<std::string>{POSTOFFICE_TEST_DIR "/crash_broker", folder_ / "log",
-                                 std::to_string(life_.port), kSegmentBytes},
-        Process::Environment(), folder_, "broker");
-  }
   void await() {
-    const bool answers = e2e::eventually(Seconds(30), [&] {
-      if (!broker_->running()) return true;
-      try {
-        Client("127.0.0.1", life_.port).open();
-        return true;
-      } catch (const std::exception&) {
-        return false;
-      }
-    });
-    ASSERT_TRUE(answers && broker_->running()) << broker_->output();
+    broker_.await();
     life_.is_away = false;
   }
   void kill() {
     life_.is_away = true;
     ++life_.kills;
-    broker_->kill();
+    broker_.kill();
     // Nothing but the end of the log may be torn.
-    std::istringstream lines(broker_->output());
+    std::istringstream lines(broker_.output());
     for (std::string line; std::getline(lines, line);) {
       EXPECT_NE(line.find("cut, what follows was not completely written"), std::string::npos)
           << line;
@@ -77,9 +48,8 @@ class Crash : public testing::Test {
   // What nobody consumed: each lane's confirmed messages once, in order.
   void expect_all_kept(const std::vector<std::unique_ptr<Lane>>& lanes) {
     std::map<std::string, std::vector<uint64_t>> kept;
-    Client client("127.0.0.1", life_.port);
-    client.open();
-    auto channel = client.channel(1);
+    const auto client = broker_.connect();
+    auto channel = client->channel(1);
     uint32_t left = channel.ready(kAllQueue);
     channel.consume(kAllQueue, {.no_ack = true});
     for (; left > 0; --left) {
@@ -97,9 +67,9 @@ class Crash : public testing::Test {
     }
   }
 
-  std::filesystem::path folder_;
+  // Small segments, so that they are begun, dropped and compacted all the time.
+  BrokerProcess broker_{1 << 20};
   BrokerLife life_;
-  std::unique_ptr<Process> broker_;
   std::mt19937 random_{std::random_device{}()};
 };
 
@@ -110,12 +80,12 @@ TEST_F(Crash, KilledManyTimesUnderConfirmedLoadLosesAndRepeatsNothing) {
   for (auto& lane : lanes) threads.emplace_back([&lane] { lane->run(); });
 
   for (int i = 0; i < kKills && !HasFatalFailure(); ++i) {
-    start();
+    broker_.start();
     if (random(0, 4) > 0) await();  // Else it dies while it recovers.
     std::this_thread::sleep_for(milliseconds(random(0, 250)));
     kill();
   }
-  start();
+  broker_.start();
   await();
   life_.is_over = true;
   threads.clear();
@@ -131,4 +101,4 @@ TEST_F(Crash, KilledManyTimesUnderConfirmedLoadLosesAndRepeatsNothing) {
 }
 
 }  // namespace
-}  // namespace postoffice::crash_test
+}  // namespace postoffice::faults_test

@@ -1,11 +1,11 @@
-#include "tests/crash/lane.h"
+#include "tests/faults/lane.h"
 
 #include <algorithm>
 #include <chrono>
 #include <exception>
 #include <thread>
 
-namespace postoffice::crash_test {
+namespace postoffice::faults_test {
 namespace {
 
 using amqp_test::Channel;
@@ -154,4 +154,4 @@ void Lane::wrong(const std::string& what) {
   if (wrongs_.size() < kShownWrongs) wrongs_.push_back(name_ + ": " + what);
 }
 
-}  // namespace postoffice::crash_test
+}  // namespace postoffice::faults_test

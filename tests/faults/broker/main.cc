@@ -1,4 +1,4 @@
-// The embedded broker alone, for tests that kill it: crash_broker FOLDER PORT SEGMENT_BYTES
+// The embedded broker alone, for tests that kill it: faults_broker FOLDER PORT SEGMENT_BYTES
 
 #include <unistd.h>
 
