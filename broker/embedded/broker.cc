@@ -15,6 +15,7 @@
 #include "broker/embedded/connection.h"
 #include "broker/embedded/deadlines.h"
 #include "broker/embedded/listener.h"
+#include "broker/embedded/virtual_host_metrics.h"
 
 namespace postoffice::embedded {
 namespace {
@@ -23,7 +24,7 @@ namespace {
 constexpr size_t kOverloadBytes = 32 << 20;
 constexpr size_t kRelievedBytes = 16 << 20;
 constexpr int64_t kMostReceivingBytes = 1LL << 30;
-constexpr Millis kDiskCheck{1000};
+constexpr Millis kSecond{1000};
 // For clients to answer connection.close.
 constexpr Millis kGoodbye{500};
 
@@ -69,6 +70,8 @@ class Broker::Core final : public ConnectionHost, public Turn {
   void log_changed(Log::State state, const std::string& why);
   uint64_t free_bytes() const;
   void check_disk();
+  void update_metrics();
+  void each_second();
   void update_blocked();
   void plan_deadlines();
 
@@ -76,6 +79,7 @@ class Broker::Core final : public ConnectionHost, public Turn {
   boost::asio::io_context io_{1};
   MessageStore store_;
   StringMap<std::unique_ptr<VirtualHost>> vhosts_;
+  std::vector<VirtualHostMetrics> vhost_metrics_;
   uint64_t next_queue_id_ = 1;
   uint64_t next_connection_id_ = 1;
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections_;
@@ -96,7 +100,7 @@ class Broker::Core final : public ConnectionHost, public Turn {
 
   Deadlines deadlines_;
   boost::asio::steady_timer deadline_timer_{io_};
-  boost::asio::steady_timer disk_timer_{io_};
+  boost::asio::steady_timer second_timer_{io_};
   Listener listener_;
 
   prometheus::Gauge& connections_gauge_;
@@ -123,7 +127,9 @@ Broker::Core::Core(const Options& options, Metrics& metrics)
       blocked_gauge_(metrics.gauge("postoffice_broker_blocked",
                                    "1 while the embedded broker holds publishers back.")) {
   for (const auto& name : options.vhosts) {
-    vhosts_.emplace(name, std::make_unique<VirtualHost>(name, store_, *this, next_queue_id_));
+    auto vhost = std::make_unique<VirtualHost>(name, store_, *this, next_queue_id_);
+    vhost_metrics_.emplace_back(*vhost, metrics);
+    vhosts_.emplace(name, std::move(vhost));
   }
   recover();
 }
@@ -172,7 +178,7 @@ void Broker::Core::start() {
   started_ = true;
   store_.start();
   listener_.start();
-  boost::asio::post(io_, [this] { check_disk(); });
+  boost::asio::post(io_, [this] { each_second(); });
   thread_ = Thread("broker", [this] { io_.run(); });
 }
 
@@ -183,7 +189,7 @@ void Broker::Core::stop() {
     boost::asio::post(io_, [this] {
       stopping_ = true;
       listener_.stop();
-      disk_timer_.cancel();
+      second_timer_.cancel();
       deadline_timer_.cancel();
       for (const auto& [connection, hold] : std::unordered_map(connections_)) {
         connection->close(ReplyCode::kConnectionForced,
@@ -225,7 +231,6 @@ void Broker::Core::accepted(boost::asio::ip::tcp::socket socket) {
   const auto connection =
       std::make_shared<Connection>(next_connection_id_++, std::move(socket), *this);
   connections_.emplace(connection.get(), connection);
-  connections_gauge_.Set(static_cast<double>(connections_.size()));
   connection->start();
 }
 
@@ -233,7 +238,6 @@ void Broker::Core::ended(Connection& connection) {
   waiting_.erase(&connection);
   to_send_.erase(&connection);
   connections_.erase(&connection);
-  connections_gauge_.Set(static_cast<double>(connections_.size()));
   end_turn_later();  // For what went back to the queues.
   if (stopping_ && connections_.empty()) {
     end_turn();
@@ -296,8 +300,6 @@ void Broker::Core::log_is_durable(uint64_t sequence) {
   }
   update_overload();
   end_turn_later();  // The log forgets what is on disk.
-  memory_gauge_.Set(static_cast<double>(store_.memory()));
-  log_gauge_.Set(static_cast<double>(store_.log_bytes()));
 }
 
 void Broker::Core::update_overload() {
@@ -333,9 +335,21 @@ void Broker::Core::check_disk() {
     disk_is_low_ = low;
     update_blocked();
   }
-  disk_timer_.expires_after(kDiskCheck);
-  disk_timer_.async_wait([this](boost::system::error_code cancelled) {
-    if (!cancelled && !stopping_) check_disk();
+}
+
+void Broker::Core::update_metrics() {
+  for (auto& metrics : vhost_metrics_) metrics.update();
+  connections_gauge_.Set(static_cast<double>(connections_.size()));
+  memory_gauge_.Set(static_cast<double>(store_.memory()));
+  log_gauge_.Set(static_cast<double>(store_.log_bytes()));
+}
+
+void Broker::Core::each_second() {
+  check_disk();
+  update_metrics();
+  second_timer_.expires_after(kSecond);
+  second_timer_.async_wait([this](boost::system::error_code cancelled) {
+    if (!cancelled && !stopping_) each_second();
   });
 }
 

@@ -477,6 +477,7 @@ bool Channel::write_content_of(const Entry& entry, const Queue* queue, auto&& wr
                   queue != nullptr ? queue->name() : kReplyTo, error.what());
     return false;
   }
+  ++host_.virtual_host().traffic.delivered;
   write_method(content);
   const uint32_t returns =
       queue != nullptr && queue->is_quorum() ? queue->return_count(entry.seq) : 0;
@@ -524,6 +525,10 @@ void Channel::settle(uint64_t tag, bool multiple, Ack::Kind kind) {
 }
 
 void Channel::apply(Ack ack) {
+  auto& traffic = host_.virtual_host().traffic;
+  (ack.kind == Ack::Kind::kAck       ? traffic.acknowledged
+   : ack.kind == Ack::Kind::kRequeue ? traffic.requeued
+                                     : traffic.rejected) += ack.delivered.size();
   for (auto& delivered : ack.delivered) {
     auto& queue = *delivered.queue;
     if (delivered.consumer) --delivered.consumer->unsettled;
@@ -610,6 +615,7 @@ void Channel::end_publish() {
     if (!confirming_) {
       throw ConnectionError(ReplyCode::kInternalError, "the message store has failed");
     }
+    ++host_.virtual_host().traffic.refused;
     confirms_.refused();
     host_.confirm_later();
     return;
@@ -653,6 +659,9 @@ void Channel::put(const Publish& publish) {
   }
   result = host_.virtual_host().publish(
       {publish.exchange, publish.routing_key, properties, publish.body});
+  auto& traffic = host_.virtual_host().traffic;
+  ++traffic.published;
+  if (!result.routed) ++traffic.unroutable;
   if (!result.routed && publish.mandatory) return_unroutable(publish);
   if (!confirming_) return;
   if (result.refused) {

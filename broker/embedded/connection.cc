@@ -260,7 +260,7 @@ void Connection::open(WireReader& arguments) {
   }
   MethodWriter(output(), 0, AMQP_CONNECTION_OPEN_OK_METHOD)->short_string("");
   state_ = State::kRunning;
-  spdlog::debug("broker: {} connected to vhost {} as {}", address_, name, user_);
+  spdlog::info("broker: {} connected to vhost {} as {}", address_, name, user_);
   timer_.cancel();
   if (heartbeat_ > Millis(0)) beat();
 }
@@ -513,6 +513,7 @@ void Connection::refuse_unconfirmed() {
 // --- End
 
 void Connection::client_closes() {
+  if (state_ == State::kRunning) spdlog::info("broker: {} has closed its connection", address_);
   channels_.clear();
   held_until_.reset();
   if (vhost_ != nullptr) vhost_->delete_exclusive_queues(id_);

@@ -18,7 +18,18 @@ constexpr size_t kWindows = 16;
 constexpr uint64_t kWindowBytes = 256 << 10;
 constexpr size_t kMaxFiles = 64;
 
+// Keeps errno.
+FileDescriptor open_reserve() {
+  const int error = errno;
+  FileDescriptor reserve(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  errno = error;
+  return reserve;
+}
+
 }  // namespace
+
+LogReader::LogReader(std::filesystem::path folder)
+    : folder_(std::move(folder)), reserve_(open_reserve()) {}
 
 std::string LogReader::read(LogPosition position, uint64_t end, LogSalt salt) {
   const auto corrupt = [&](const char* why) {
@@ -110,6 +121,13 @@ int LogReader::file(uint32_t segment) {
   if (files_.size() >= kMaxFiles) files_.clear();
   const auto path = LogFolder::path(folder_, segment);
   FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0 && (errno == EMFILE || errno == ENFILE)) {
+    // A message that cannot be read is lost: there is a file for it.
+    files_.clear();
+    reserve_.close();
+    fd = FileDescriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  }
+  if (reserve_.get() < 0) reserve_ = open_reserve();
   if (fd.get() < 0) {
     const auto why = std::generic_category().message(errno);
     if (errno == ENOENT) throw LogCorrupt(path, 0, why);

@@ -18,7 +18,7 @@ namespace postoffice::embedded {
 // system call a window.
 class LogReader {
  public:
-  explicit LogReader(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  explicit LogReader(std::filesystem::path folder);
 
   // `end`: how much of that segment is durable. Throws LogCorrupt, Transient.
   std::string read(LogPosition position, uint64_t end, LogSalt salt);
@@ -41,6 +41,7 @@ class LogReader {
 
   const std::filesystem::path folder_;
   std::map<uint32_t, FileDescriptor> files_;
+  FileDescriptor reserve_;  // Closed to open another when there are too many.
   std::vector<Window> windows_;
   uint64_t uses_ = 0;
 };

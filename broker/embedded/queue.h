@@ -142,7 +142,7 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   uint64_t ready_bytes_ = 0;
   uint64_t next_seq_ = 1;
   uint64_t delivered_ = 0;  // The highest seq that was.
-  uint64_t offered_ = 0;    // The highest seq that consumers could have: even with a TTL of 0, once.
+  uint64_t offered_ = 0;  // The highest seq that consumers could have: even with a TTL of 0, once.
   std::unordered_map<uint64_t, uint32_t> returns_;
   // Of at-least-once dead-lettering: those that no queue took.
   std::deque<std::pair<Entry, DeathReason>> undeliverable_;

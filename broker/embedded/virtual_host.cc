@@ -479,6 +479,7 @@ PublishResult VirtualHost::put(const Publication& publication, const Properties&
       result.refused = true;
     }
   }
+  if (result.refused) ++traffic.refused;
   if (!message) return result;
   result.stored = message->is_persistent() && message->has_places();
   if (result.stored) store_.append(*message);
@@ -546,6 +547,12 @@ bool VirtualHost::dead_letter(Queue& queue, const Entry& entry, DeathReason reas
 void VirtualHost::unused(Queue& queue) {
   const auto hold = queue.shared_from_this();
   remove_queue(queue);
+}
+
+uint64_t VirtualHost::ready() const {
+  uint64_t ready = 0;
+  for (const auto& [name, queue] : queues_) ready += queue->ready();
+  return ready;
 }
 
 // --- Recovery

@@ -11,6 +11,7 @@
 #include "broker/embedded/properties.h"
 #include "broker/embedded/queue.h"
 #include "broker/embedded/topic_trie.h"
+#include "broker/embedded/traffic.h"
 
 namespace postoffice::embedded {
 
@@ -86,6 +87,9 @@ class VirtualHost final : public QueueHost {
   Deleted delete_queue(std::string_view name, bool if_unused, bool if_empty, uint64_t connection);
   void delete_exclusive_queues(uint64_t connection);
   size_t queue_count() const { return queues_.size(); }
+  uint64_t ready() const;  // Messages in all queues.
+
+  Traffic traffic;
 
   // --- Bindings
   struct BindingRequest {
