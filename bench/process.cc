@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -82,10 +83,10 @@ uint64_t resident_bytes(pid_t process) {
 }
 
 std::chrono::microseconds cpu_time(pid_t process) {
-  const auto fields = stat_of(process);
-  if (fields.size() < 13) return {};
-  const auto ticks = std::stoll(fields[11]) + std::stoll(fields[12]);  // User and system.
-  return std::chrono::microseconds(ticks * 1'000'000 / sysconf(_SC_CLK_TCK));
+  clockid_t clock{};
+  timespec time{};
+  if (clock_getcpuclockid(process, &clock) != 0 || clock_gettime(clock, &time) != 0) return {};
+  return std::chrono::microseconds(time.tv_sec * 1'000'000 + time.tv_nsec / 1000);
 }
 
 std::vector<pid_t> family_of(pid_t process) {

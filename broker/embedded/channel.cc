@@ -681,7 +681,9 @@ void Channel::return_unroutable(const Publish& publish) {
   write_content(host_.output(), number, host_.frame_max(), publish.properties, publish.body);
 }
 
-void Channel::write_confirms(uint64_t durable) { confirms_.write(durable, number, host_.output()); }
+void Channel::write_confirms(uint64_t durable, std::string& out) {
+  confirms_.write(durable, number, out);
+}
 
 void Channel::refuse_unconfirmed() { confirms_.refuse_all(); }
 

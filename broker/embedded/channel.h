@@ -73,7 +73,8 @@ class Channel final : public Receiver {
 
   // Settles everything: what was not acknowledged goes back.
   void close();
-  void write_confirms(uint64_t durable);
+  // Appends them to `out`: most often there is none yet.
+  void write_confirms(uint64_t durable, std::string& out);
   void refuse_unconfirmed();
   bool waits_for_confirms() const { return confirms_.waits(); }
   // There is room for deliveries again.

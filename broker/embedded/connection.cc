@@ -376,7 +376,7 @@ void Connection::end_channel(uint16_t number) {
 
 void Connection::close_channel(Channel& channel, const ChannelError& error) {
   spdlog::debug("broker: {}: channel {} closed: {}", address_, channel.number, error.what());
-  channel.write_confirms(host_.durable());
+  channel.write_confirms(host_.durable(), output_);
   {
     MethodWriter writer(output(), channel.number, AMQP_CHANNEL_CLOSE_METHOD);
     writer->u16(static_cast<uint16_t>(error.code)).short_string(error.what());
@@ -417,7 +417,8 @@ void Connection::confirm_later() {
 void Connection::durable(uint64_t sequence) {
   if (state_ == State::kEnded) return;
   for (const auto& [number, channel] : channels_) {
-    if (channel->waits_for_confirms() && !channel->is_closing) channel->write_confirms(sequence);
+    if (channel->waits_for_confirms() && !channel->is_closing)
+      channel->write_confirms(sequence, output_);
   }
   if (held_until_ && sequence >= *held_until_) {
     held_until_.reset();
@@ -432,7 +433,7 @@ void Connection::send() {
   bool waits = held_until_.has_value();
   for (const auto& [number, channel] : channels_) {
     if (!channel->waits_for_confirms() || channel->is_closing) continue;
-    channel->write_confirms(durable);
+    channel->write_confirms(durable, output_);
     waits = waits || channel->waits_for_confirms();
   }
   if (waits) host_.tell_durable(*this);
