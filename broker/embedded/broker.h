@@ -24,7 +24,7 @@ class Broker {
     std::string user;  // Beside guest, which is let in from loopback only.
     std::string password;
     std::vector<std::string> vhosts = {"/"};
-    uint64_t memory_bytes = 64 << 20;      // Of messages, before they are on disk only.
+    uint64_t memory_bytes = 16 << 20;      // Of messages, before they are on disk only.
     uint64_t least_free_bytes = 50 << 20;  // On disk, below which publishers are held back.
     // Free bytes of the disk; unset: what the file system says.
     std::function<uint64_t()> free_bytes = {};

@@ -29,12 +29,13 @@ void Content::write(WireWriter& writer) const {
 }
 
 Message::Message(const Content& content, bool persistent, uint64_t& memory)
-    : memory_(memory),
-      content_bytes_(static_cast<uint32_t>(content.bytes())),
+    : content_bytes_(static_cast<uint32_t>(content.bytes())),
       body_bytes_(static_cast<uint32_t>(content.body.size())),
       persistent_(persistent) {
-  content_ = std::make_unique_for_overwrite<char[]>(content_bytes_);
-  char* to = content_.get();
+  content_ = std::make_unique_for_overwrite<char[]>(kContentAt + content_bytes_);
+  uint64_t* const counter = &memory;
+  std::memcpy(content_.get(), &counter, sizeof(counter));
+  char* to = content_.get() + kContentAt;
   const auto number = [&to](uint64_t value, int count) {
     for (int i = count - 1; i >= 0; --i) *to++ = static_cast<char>(value >> 8 * i);
   };
@@ -50,19 +51,18 @@ Message::Message(const Content& content, bool persistent, uint64_t& memory)
   number(content.properties.size(), 4);
   bytes(content.properties);
   bytes(content.body);
-  memory_ += content_bytes_;
+  memory += content_bytes_;
 }
 
-Message::Message(uint32_t content_bytes, uint32_t body_bytes, bool persistent, uint64_t& memory)
-    : memory_(memory),
-      content_bytes_(content_bytes),
-      body_bytes_(body_bytes),
-      persistent_(persistent) {}
+Message::Message(uint32_t content_bytes, uint32_t body_bytes, bool persistent)
+    : content_bytes_(content_bytes), body_bytes_(body_bytes), persistent_(persistent) {}
 
 void Message::forget_content() {
   if (!content_) return;
+  uint64_t* memory = nullptr;
+  std::memcpy(&memory, content_.get(), sizeof(memory));
+  *memory -= content_bytes_;
   content_.reset();
-  memory_ -= content_bytes_;
 }
 
 void Message::add_place(Queue& queue, uint64_t seq) {

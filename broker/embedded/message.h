@@ -45,7 +45,7 @@ class Message final : public Logged,
   // `memory` counts the bytes of all contents that are in memory, and outlives this.
   Message(const Content& content, bool persistent, uint64_t& memory);
   // One whose content, of so many bytes, is in the log.
-  Message(uint32_t content_bytes, uint32_t body_bytes, bool persistent, uint64_t& memory);
+  Message(uint32_t content_bytes, uint32_t body_bytes, bool persistent);
   ~Message() override { forget_content(); }
 
   bool is_persistent() const { return persistent_; }
@@ -53,7 +53,7 @@ class Message final : public Logged,
   uint32_t body_bytes() const { return body_bytes_; }
   bool has_content() const { return content_ != nullptr; }
   // REQUIRES has_content().
-  std::string_view content() const { return {content_.get(), content_bytes_}; }
+  std::string_view content() const { return {content_.get() + kContentAt, content_bytes_}; }
   // REQUIRES is_logged().
   void forget_content();
 
@@ -66,14 +66,17 @@ class Message final : public Logged,
   std::string record_head() const;
 
  private:
+  static constexpr size_t kContentAt = sizeof(uint64_t*);
+
+  // Each costs every message that waits: in this order there are no gaps.
+  uint32_t content_bytes_ = 0;
   Place place_;
   std::unique_ptr<std::vector<Place>> more_places_;
-  std::unique_ptr<char[]> content_;
-  uint64_t& memory_;
-  uint32_t content_bytes_ = 0;
+  std::unique_ptr<char[]> content_;  // In memory: a pointer to their count, then the content.
   uint32_t body_bytes_ = 0;
   bool persistent_ = false;
 };
+static_assert(sizeof(Message) <= 88);
 
 using MessagePtr = boost::intrusive_ptr<Message>;
 

@@ -47,7 +47,7 @@ class MessageStore {
  public:
   struct Options {
     Log::Options log;
-    uint64_t memory_bytes = 64 << 20;  // Of message contents, before they are on disk only.
+    uint64_t memory_bytes = 16 << 20;  // Of message contents, before they are on disk only.
   };
 
   MessageStore(const Options& options, Log::Events events);

@@ -14,7 +14,7 @@ class Replay {
  public:
   using Enter = std::function<void(Logged&, LogPosition, uint32_t bytes)>;
 
-  Replay(uint64_t& memory, Enter enter) : memory_(memory), enter_(std::move(enter)) {}
+  explicit Replay(Enter enter) : enter_(std::move(enter)) {}
 
   void record(LogPosition position, std::string_view bytes) {
     WireReader reader(bytes);
@@ -90,7 +90,7 @@ class Replay {
     const auto content = Content::read(reader.rest());
     const auto properties = Properties::read(content.properties);
     const MessagePtr message(
-        new Message(content_bytes, static_cast<uint32_t>(content.body.size()), true, memory_));
+        new Message(content_bytes, static_cast<uint32_t>(content.body.size()), true));
     enter_(*message, place.position, place.bytes);
     Recovered::Waiting waiting;
     waiting.message = message;
@@ -142,7 +142,6 @@ class Replay {
     messages.resize(kept);
   }
 
-  uint64_t& memory_;
   const Enter enter_;
   Recovered recovered_;
 };
@@ -150,7 +149,7 @@ class Replay {
 }  // namespace
 
 Recovered MessageStore::recover() {
-  Replay replay(memory_, [this](Logged& logged, LogPosition position, uint32_t bytes) {
+  Replay replay([this](Logged& logged, LogPosition position, uint32_t bytes) {
     place(logged, {position, bytes});
   });
   log_.recover([&replay](LogPosition position, std::string_view record) {
