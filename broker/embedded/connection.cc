@@ -103,8 +103,9 @@ void Connection::resume() {
 
 void Connection::process() {
   const auto hold = shared_from_this();
+  if (is_unreadable_) skip_to_close_ok();
   try {
-    while (state_ != State::kEnded && may_process()) {
+    while (state_ != State::kEnded && !is_unreadable_ && may_process()) {
       const std::string_view bytes(input_.data() + input_begin_, input_end_ - input_begin_);
       if (state_ == State::kHeader) {
         if (bytes.size() < kProtocolHeader.size()) break;
@@ -119,8 +120,22 @@ void Connection::process() {
     }
   } catch (const ConnectionError& error) {
     close(error.code, error.what());
+    if (is_unreadable_) skip_to_close_ok();
   }
   read();
+}
+
+// After a broken frame nobody knows where the next one begins; close-ok looks like nothing else.
+void Connection::skip_to_close_ok() {
+  constexpr std::string_view kCloseOk("\x01\0\0\0\0\0\x04\0\x0A\0\x33\xCE", 12);
+  const std::string_view bytes(input_.data() + input_begin_, input_end_ - input_begin_);
+  const size_t found = bytes.find(kCloseOk);
+  if (found != std::string_view::npos) {
+    is_unreadable_ = false;
+    input_begin_ += found;
+  } else {
+    input_begin_ = input_end_ - std::min(bytes.size(), kCloseOk.size() - 1);
+  }
 }
 
 void Connection::protocol_header() {
@@ -533,8 +548,7 @@ void Connection::close(ReplyCode code, const std::string& text) {
     MethodWriter writer(output(), 0, AMQP_CONNECTION_CLOSE_METHOD);
     writer->u16(static_cast<uint16_t>(code)).short_string(text).u32(method_);
   }
-  // What follows cannot be understood after a broken frame; close-ok can.
-  if (code == ReplyCode::kFrameError) input_begin_ = input_end_;
+  is_unreadable_ = code == ReplyCode::kFrameError;
   state_ = State::kClosing;
   timer_.expires_after(kCloseTimeout);
   timer_.async_wait([self = shared_from_this()](boost::system::error_code error) {

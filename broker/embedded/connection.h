@@ -62,6 +62,7 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   void read();
   void process();
   bool may_process() const;
+  void skip_to_close_ok();
   void protocol_header();
   void frame(const Frame& frame);
   void connection_method(uint32_t method, WireReader arguments);
@@ -107,6 +108,7 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   bool is_writing_ = false;
   mutable bool was_full_ = false;
   bool ends_when_written_ = false;
+  bool is_unreadable_ = false;  // After a broken frame, until close-ok.
   std::optional<uint64_t> held_until_;  // Nothing is read or sent before the log is durable so far.
 
   bool publishes_ = false;
