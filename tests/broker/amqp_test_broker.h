@@ -51,6 +51,7 @@ class TestBroker {
   bool reject_one(std::string_view queue);
 
  private:
+  bool try_publish(std::string_view queue, std::string_view body);
   bool request(amqp_method_number_t id, const void* fields, amqp_method_number_t reply_id);
 
   std::unique_ptr<AmqpConnection> connection_;
