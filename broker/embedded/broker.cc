@@ -158,9 +158,9 @@ void Broker::Core::recover() {
   for (const auto& [key, exchange] : recovered.exchanges) {
     host(exchange.first.vhost)->restore(exchange.first, exchange.second);
   }
+  next_queue_id_ = recovered.last_queue_id + 1;
   uint64_t messages = 0;
   for (auto& [id, queue] : recovered.queues) {
-    next_queue_id_ = std::max(next_queue_id_, id + 1);
     messages += queue.messages.size();
     host(queue.properties->vhost)->restore(queue);
   }

@@ -39,6 +39,9 @@ struct Recovered {
   std::map<std::pair<std::string, std::string>, std::pair<ExchangeRecord, Place>> exchanges;
   std::map<std::string, std::pair<BindingRecord, Place>> bindings;
   std::unordered_map<uint64_t, OfQueue> queues;
+  // The highest that the log names. No queue gets it again: records of a deleted one may still be
+  // there.
+  uint64_t last_queue_id = 0;
 };
 
 // Keeps messages and topology in the log, and messages that are too many for memory. Used on the

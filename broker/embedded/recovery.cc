@@ -75,6 +75,9 @@ class Replay {
   }
 
   Recovered finish() {
+    for (const auto& [id, queue] : recovered_.queues) {
+      recovered_.last_queue_id = std::max(recovered_.last_queue_id, id);
+    }
     std::erase_if(recovered_.queues, [](const auto& queue) { return !queue.second.properties; });
     for (auto& [id, queue] : recovered_.queues) settle(queue.messages);
     return std::move(recovered_);

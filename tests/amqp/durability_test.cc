@@ -96,5 +96,33 @@ TEST_P(DurabilityTest, DurableThingsSurviveARestart) {
   channel.refuses(exchange_declare(passing, "direct", {.passive = true}), 404);
 }
 
+// Restarts twice, which takes RabbitMQ too long.
+class RestartTest : public ChannelTest {};
+INSTANTIATE_TEST_SUITE_P(Embedded, RestartTest, testing::Values(&embedded));
+
+// Its number was once given again after a restart, and with it came its messages.
+TEST_P(RestartTest, MessagesOfADeletedQueueDoNotComeBackInAnotherOne) {
+  const auto after_restart = [this] {
+    engine().restart();
+    return open_client().channel(1);
+  };
+  ch().declare(queue_name("kept"), {.durable = true});  // And with it the log up to here.
+  ch().declare(q(), {.durable = true});
+  ch().confirm_select();
+  for (const auto& body : numbered(1, 10)) ch().publish(q(), body, persistent());
+  EXPECT_THAT(ch().confirms(), testing::IsEmpty());
+  ch().call(queue_delete(q()));
+
+  Channel second = after_restart();
+  const std::string other = queue_name("other");
+  second.declare(other, {.durable = true});
+  second.confirm_select();
+  second.publish(other, "new", persistent());
+  EXPECT_THAT(second.confirms(), testing::IsEmpty());
+
+  Channel third = after_restart();
+  EXPECT_EQ(third.get_all(other), std::vector<std::string>{"new"});
+}
+
 }  // namespace
 }  // namespace postoffice::amqp_test
