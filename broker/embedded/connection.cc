@@ -439,7 +439,9 @@ void Connection::durable(uint64_t sequence) {
     held_until_.reset();
     resume();
   }
-  host_.send_later(*this);  // Which waits on for what is not durable yet.
+  // At once: more may be durable before this turn ends. send() looks at what that is for confirms.
+  if (held_until_) host_.tell_durable(*this);
+  host_.send_later(*this);
 }
 
 void Connection::send() {

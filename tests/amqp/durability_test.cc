@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 
+#include <thread>
+
 #include "tests/amqp/fixture.h"
 
 namespace postoffice::amqp_test {
@@ -96,12 +98,12 @@ TEST_P(DurabilityTest, DurableThingsSurviveARestart) {
   channel.refuses(exchange_declare(passing, "direct", {.passive = true}), 404);
 }
 
-// Restarts twice, which takes RabbitMQ too long.
-class RestartTest : public ChannelTest {};
-INSTANTIATE_TEST_SUITE_P(Embedded, RestartTest, testing::Values(&embedded));
+// What takes RabbitMQ too long.
+class EmbeddedDurabilityTest : public ChannelTest {};
+INSTANTIATE_TEST_SUITE_P(Embedded, EmbeddedDurabilityTest, testing::Values(&embedded));
 
 // Its number was once given again after a restart, and with it came its messages.
-TEST_P(RestartTest, MessagesOfADeletedQueueDoNotComeBackInAnotherOne) {
+TEST_P(EmbeddedDurabilityTest, MessagesOfADeletedQueueDoNotComeBackInAnotherOne) {
   const auto after_restart = [this] {
     engine().restart();
     return open_client().channel(1);
@@ -122,6 +124,27 @@ TEST_P(RestartTest, MessagesOfADeletedQueueDoNotComeBackInAnotherOne) {
 
   Channel third = after_restart();
   EXPECT_EQ(third.get_all(other), std::vector<std::string>{"new"});
+}
+
+// A connection that waited for the log while others did too was sometimes not told that its record
+// was durable, and hung until the next one was.
+TEST_P(EmbeddedDurabilityTest, ConcurrentDeclarationsAreAllAnswered) {
+  std::vector<std::jthread> threads;
+  for (uint16_t number = 0; number < 4; ++number) {
+    threads.emplace_back([name = queue_name(std::to_string(number)), this] {
+      try {
+        Client client(engine());
+        client.open();
+        Channel channel = client.channel(1);
+        for (int i = 0; i < 500; ++i) {
+          channel.declare(name, {.durable = true});
+          channel.call(queue_delete(name));
+        }
+      } catch (const std::exception& error) {
+        ADD_FAILURE() << error.what();
+      }
+    });
+  }
 }
 
 }  // namespace
