@@ -540,7 +540,9 @@ void Connection::client_closes() {
 }
 
 void Connection::close(ReplyCode code, const std::string& text) {
-  if (state_ == State::kEnded || state_ == State::kClosing) return;
+  if (state_ == State::kEnded) return;
+  if (code == ReplyCode::kFrameError) is_unreadable_ = true;
+  if (state_ == State::kClosing) return;
   spdlog::warn("broker: {} is closed: {}", address_, text);
   const auto hold = shared_from_this();
   channels_.clear();
@@ -550,7 +552,6 @@ void Connection::close(ReplyCode code, const std::string& text) {
     MethodWriter writer(output(), 0, AMQP_CONNECTION_CLOSE_METHOD);
     writer->u16(static_cast<uint16_t>(code)).short_string(text).u32(method_);
   }
-  is_unreadable_ = code == ReplyCode::kFrameError;
   state_ = State::kClosing;
   timer_.expires_after(kCloseTimeout);
   timer_.async_wait([self = shared_from_this()](boost::system::error_code error) {

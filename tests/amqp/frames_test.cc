@@ -158,5 +158,15 @@ TEST_P(FramesTest, SilentClientIsDroppedAndOneWithHeartbeatsIsNot) {
   lively.channel(1).sync();
 }
 
+// Once its buffer was full of them, the broker was busy with nothing until it gave the client up.
+TEST_P(FramesTest, BytesAfterAnErrorAreReadAndForgotten) {
+  if (engine().is_rabbitmq()) return;  // It reads no more.
+  Client& client = with_channel();
+  client.send(1, {0x00630001U, ""});
+  client.take(0, AMQP_CONNECTION_CLOSE_METHOD);
+  const std::string garbage(1 << 20, '\x7F');
+  for (int i = 0; i < 32; ++i) client.send_bytes(garbage);  // More than sockets hold.
+}
+
 }  // namespace
 }  // namespace postoffice::amqp_test
