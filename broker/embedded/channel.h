@@ -30,13 +30,16 @@ class ChannelHost {
   virtual std::string& output() = 0;
   // More than enough is unsent: deliveries wait.
   virtual bool is_full() const = 0;
+  // So much is unsent that nothing is read either.
+  virtual bool is_overfull() const = 0;
   // What was appended to output() since is sent once all that was logged is on disk.
   virtual void send_when_durable() = 0;
   // A channel has confirms to write, now or when more is durable.
   virtual void confirm_later() = 0;
   // The client publishes, and is told when the broker cannot take messages. False: never again.
   virtual bool publishes() = 0;
-  // Bytes of content that are being received, on all connections.
+  // Bytes of content that are being received or wait for tx.commit, on all connections. Throws
+  // ConnectionError (506) when they are too many.
   virtual void receiving(int64_t more_bytes) = 0;
 };
 

@@ -90,7 +90,7 @@ void Connection::read() {
 bool Connection::may_process() const {
   if (is_held() || ends_when_written_) return false;
   if (state_ != State::kRunning) return true;
-  if (output_.size() + writing_.size() >= kOverfullBytes) {
+  if (is_overfull()) {
     was_full_ = true;
     return false;
   }
@@ -413,6 +413,8 @@ bool Connection::is_full() const {
   was_full_ = true;
   return true;
 }
+
+bool Connection::is_overfull() const { return output_.size() + writing_.size() >= kOverfullBytes; }
 
 void Connection::send_when_durable() {
   if (host_.has_failed()) {

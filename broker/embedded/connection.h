@@ -51,6 +51,7 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   MessageStore& store() override;
   std::string& output() override;
   bool is_full() const override;
+  bool is_overfull() const override;
   void send_when_durable() override;
   void confirm_later() override;
   bool publishes() override;

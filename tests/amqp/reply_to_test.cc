@@ -62,5 +62,32 @@ TEST_P(ReplyToTest, OtherReplyToIsLeftAlone) {
   EXPECT_EQ(ch().get(q())->properties.reply_to, "some queue");
 }
 
+// They were kept in memory without end.
+TEST_P(ReplyToTest, RepliesToAClientThatDoesNotReadAreDropped) {
+  if (engine().is_rabbitmq()) GTEST_SKIP() << "it keeps them";
+  ch().declare(q());
+  ch().consume(kPseudoQueue, {.no_ack = true});
+  ch().publish(q(), "request", {.reply_to = kPseudoQueue});
+  Channel server = other_connection();
+  server.await_ready(q(), 1);
+  const std::string address = *server.get(q())->properties.reply_to;
+  constexpr int kReplies = 80;  // Of 1 MiB: more than sockets and 16 MiB hold.
+  const std::string body(1 << 20, 'x');
+  for (int i = 0; i < kReplies; ++i) server.publish("", address, body);
+  server.sync();
+  server.publish("", address, "unheard");
+  server.sync();
+  int received = 0;
+  ch().sync();
+  while (client().has_event(1)) {
+    EXPECT_EQ(ch().delivery().body.size(), body.size());
+    ++received;
+  }
+  EXPECT_GE(received, 16);
+  EXPECT_LT(received, kReplies);
+  server.publish("", address, "heard");
+  EXPECT_EQ(ch().delivery().body, "heard");
+}
+
 }  // namespace
 }  // namespace postoffice::amqp_test
