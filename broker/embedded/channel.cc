@@ -607,9 +607,14 @@ void Channel::forget_receiving() {
   publish_.reset();
 }
 
+void Channel::forget_uncommitted() {
+  host_.receiving(-std::exchange(uncommitted_bytes_, 0));
+  uncommitted_.clear();
+}
+
 void Channel::end_publish() {
   const bool takes_messages = host_.publishes();
-  const Publish publish = std::move(*publish_);
+  Publish publish = std::move(*publish_);
   host_.receiving(-static_cast<int64_t>(publish.body.size()));
   publish_.reset();
   check(publish, Properties::read(publish.properties));
@@ -622,11 +627,14 @@ void Channel::end_publish() {
     host_.confirm_later();
     return;
   }
-  if (transacting_) {
-    uncommitted_.push_back(publish);
-  } else {
+  if (!transacting_) {
     put(publish);
+    return;
   }
+  const size_t bytes = sizeof(publish) + publish.properties.size() + publish.body.size();
+  uncommitted_bytes_ += static_cast<int64_t>(bytes);
+  uncommitted_.push_back(std::move(publish));
+  host_.receiving(static_cast<int64_t>(bytes));
 }
 
 void Channel::check(const Publish& publish, const Properties& properties) const {
@@ -712,15 +720,16 @@ void Channel::tx_method(uint32_t method) {
 
 void Channel::commit() {
   const auto publishes = std::exchange(uncommitted_, {});
-  auto acks = std::exchange(uncommitted_acks_, {});
+  forget_uncommitted();
   for (const auto& publish : publishes) put(publish);
-  for (auto& ack : acks) apply(std::move(ack));
+  // Only now: when a publish fails, the channel closes and puts back what it holds.
+  for (auto& ack : std::exchange(uncommitted_acks_, {})) apply(std::move(ack));
   reply(AMQP_TX_COMMIT_OK_METHOD);
   host_.send_when_durable();
 }
 
 void Channel::rollback() {
-  uncommitted_.clear();
+  forget_uncommitted();
   // What was acknowledged is as it was before: delivered and not acknowledged.
   for (auto& ack : std::exchange(uncommitted_acks_, {}))
     unsettled_.restore(std::move(ack.delivered));
@@ -733,7 +742,7 @@ void Channel::close() {
   if (closed_) return;
   closed_ = true;
   forget_receiving();
-  uncommitted_.clear();
+  forget_uncommitted();
   for (auto& ack : std::exchange(uncommitted_acks_, {})) {
     apply({std::move(ack.delivered), Ack::Kind::kRequeue});
   }

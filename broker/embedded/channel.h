@@ -120,6 +120,7 @@ class Channel final : public Receiver {
   void check(const Publish& publish, const Properties& properties) const;
   void return_unroutable(const Publish& publish);
   void forget_receiving();
+  void forget_uncommitted();
 
   void apply(Ack ack);
   void commit();
@@ -142,6 +143,7 @@ class Channel final : public Receiver {
   Confirms confirms_;
   bool transacting_ = false;
   std::vector<Publish> uncommitted_;
+  int64_t uncommitted_bytes_ = 0;
   std::vector<Ack> uncommitted_acks_;
   std::shared_ptr<Consumer> reply_consumer_;
   std::string reply_name_;

@@ -99,5 +99,24 @@ TEST_P(TransactionsTest, SelectingTwiceIsFine) {
   ch().call(tx_select());
 }
 
+// What the commit acknowledged was neither settled nor put back.
+TEST_P(TransactionsTest, CommitThatFailsKeepsNoDelivery) {
+  if (engine().is_rabbitmq()) GTEST_SKIP() << "a commit is all or nothing there, and loses them";
+  const std::string x = exchange_name();
+  ch().declare(q());
+  ch().declare_exchange(x, "fanout");
+  ch().publish(q(), "body");
+  ch().await_ready(q(), 1);
+  Channel other = client().channel(2);
+  other.call(tx_select());
+  other.ack(other.get(q(), false)->tag);
+  other.publish(x, "", "body");
+  other.sync();
+  ch().call(exchange_delete(x));
+  other.send(tx_commit());
+  other.expect_close(404, AMQP_TX_COMMIT_METHOD);
+  ch().await_ready(q(), 1);
+}
+
 }  // namespace
 }  // namespace postoffice::amqp_test
