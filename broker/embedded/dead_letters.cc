@@ -1,6 +1,7 @@
 #include "broker/embedded/dead_letters.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace postoffice::embedded {
 namespace {
@@ -33,7 +34,9 @@ FieldArray count_death(FieldArray deaths, FieldTable death, std::string_view que
   if (earlier != deaths.end()) {
     // Time, exchange and keys stay those of the first such death.
     death = std::get<FieldTable>(earlier->value);
-    count = death.integer("count").value_or(0) + 1;
+    // Which may be anything: the header is the client's.
+    const int64_t before = death.integer("count").value_or(0);
+    count = before < std::numeric_limits<int64_t>::max() ? before + 1 : before;
     deaths.erase(earlier);
   }
   death.set("count", FieldValue::of(count));

@@ -1,6 +1,7 @@
 #include "broker/embedded/stream.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace postoffice::embedded {
 
@@ -76,7 +77,11 @@ uint64_t Stream::offset_at(int64_t published_at) const {
 uint64_t Stream::start_of(const FieldTable& arguments) const {
   const auto* const offset = arguments.find("x-stream-offset");
   if (offset == nullptr) return next_offset_;
-  if (offset->type == 'T') return offset_at(std::get<int64_t>(offset->value) * 1000);
+  if (offset->type == 'T') {
+    constexpr int64_t kMostSeconds = std::numeric_limits<int64_t>::max() / 1000;
+    const int64_t seconds = std::get<int64_t>(offset->value);
+    return offset_at(std::clamp(seconds, -kMostSeconds, kMostSeconds) * 1000);
+  }
   if (const auto number = offset->integer(); number && *number >= 0) {
     return std::max(static_cast<uint64_t>(*number), first_offset());
   }

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include <ctime>
+#include <limits>
 
 #include "tests/amqp/fixture.h"
 
@@ -193,6 +194,17 @@ TEST_P(DeadLetterTest, PurgedAndDeletedMessagesAreNoDeadLetters) {
   ch().await_ready(q(), 1);
   ch().call(queue_delete(q()));
   EXPECT_EQ(ch().ready(dead()), 0U);
+}
+
+// One more than that is no number of 64 bits.
+TEST_P(DeadLetterTest, CountOfAForgedDeathStaysInRange) {
+  if (engine().is_rabbitmq()) GTEST_SKIP() << "its numbers have no end";
+  declare();
+  const int64_t most = std::numeric_limits<int64_t>::max();
+  const Table forged = {{"count", most}, {"reason", "rejected"}, {"queue", q()}};
+  ch().publish(q(), "body", {.headers = Table{{"x-death", std::vector<Value>{forged}}}});
+  reject();
+  EXPECT_EQ(integer_of(deaths(dead_letter())[0].table, "count"), most);
 }
 
 }  // namespace

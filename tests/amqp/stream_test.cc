@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include <ctime>
+#include <limits>
 
 #include "tests/amqp/fixture.h"
 
@@ -228,6 +229,18 @@ TEST_P(StreamTest, MessagesAreRetainedUpToTheMaximumAge) {
     ch().confirms();
   } while (first_offset() == 0 && SteadyClock::now() < deadline);
   EXPECT_GT(first_offset(), 0);
+}
+
+// In milliseconds they are no numbers of 64 bits.
+TEST_P(StreamTest, TimestampsBeyondAllTimeAreTaken) {
+  if (engine().is_rabbitmq()) GTEST_SKIP() << "its numbers have no end";
+  declare();
+  publish_numbers(1, 2);
+  Channel past = reader(Value::of('T', std::numeric_limits<int64_t>::min()));
+  EXPECT_EQ(past.deliveries(2), numbered(1, 2));
+  Channel future = reader(Value::of('T', std::numeric_limits<int64_t>::max()));
+  publish_numbers(3, 3);
+  EXPECT_EQ(future.delivery().body, "3");
 }
 
 }  // namespace
