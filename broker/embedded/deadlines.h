@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -17,6 +18,7 @@ class Deadlines {
     if (queue.timer && *queue.timer <= when) return;
     queue.timer = when;  // An entry for a later time finds it changed, and is ignored.
     queues_.emplace(when, queue.weak_from_this());
+    if (queues_.size() >= sweep_at_) sweep();
   }
 
   std::optional<SteadyClock::time_point> next() const {
@@ -36,8 +38,22 @@ class Deadlines {
     return due;
   }
 
+  size_t size() const { return queues_.size(); }
+
  private:
+  static constexpr size_t kLeastToSweep = 64;
+
+  // Entries of queues that are gone, or wait for an earlier time, would stay until they are due.
+  void sweep() {
+    std::erase_if(queues_, [](const auto& entry) {
+      const auto queue = entry.second.lock();
+      return !queue || queue->timer != entry.first;
+    });
+    sweep_at_ = std::max(kLeastToSweep, 2 * queues_.size());
+  }
+
   std::multimap<SteadyClock::time_point, std::weak_ptr<Queue>> queues_;
+  size_t sweep_at_ = kLeastToSweep;
 };
 
 }  // namespace postoffice::embedded

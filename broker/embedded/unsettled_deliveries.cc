@@ -9,6 +9,8 @@ namespace postoffice::embedded {
 
 namespace {
 
+constexpr size_t kFewPlaces = 64;
+
 bool is_settled(const Delivered& slot) { return slot.entry.message == nullptr; }
 
 }  // namespace
@@ -38,6 +40,8 @@ std::vector<Delivered> UnsettledDeliveries::take(uint64_t tag, bool multiple) {
     while (!slots_.empty() && is_settled(slots_.front())) slots_.pop_front();
   }
   count_ -= taken.size();
+  // One that stays unsettled must not keep the places of all that come after it.
+  if (slots_.size() > 2 * count_ + kFewPlaces) std::erase_if(slots_, is_settled);
   return taken;
 }
 

@@ -34,9 +34,10 @@ class UnsettledDeliveries {
   void restore(std::vector<Delivered> delivered);
   size_t size() const { return count_; }
   bool empty() const { return count_ == 0; }
+  size_t places() const { return slots_.size(); }  // In memory.
 
  private:
-  // By tag. Those without a message were settled.
+  // By tag. Those without a message were settled; at most as many as were not, and a few.
   std::deque<Delivered> slots_;
   size_t count_ = 0;  // Of those that were not.
   uint64_t next_tag_ = 1;
