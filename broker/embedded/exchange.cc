@@ -1,20 +1,44 @@
 #include "broker/embedded/exchange.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "broker/embedded/queue.h"
 
 namespace postoffice::embedded {
 namespace {
 
+// Finds headers by name: the tables of a message and a binding may both have tens of thousands of
+// entries, and then every pair of them must not be compared.
+class HeaderFinder {
+ public:
+  HeaderFinder(const FieldTable& wanted, const FieldTable& headers) : headers_(headers) {
+    constexpr size_t kFew = 16;
+    if (wanted.size() <= kFew || headers.size() <= kFew) return;
+    indexed_ = true;
+    for (const auto& [name, value] : headers) by_name_.emplace(name, &value);
+  }
+  const FieldValue* find(const std::string& name) const {
+    if (!indexed_) return headers_.find(name);
+    const auto found = by_name_.find(name);
+    return found == by_name_.end() ? nullptr : found->second;
+  }
+
+ private:
+  const FieldTable& headers_;
+  bool indexed_ = false;
+  std::unordered_map<std::string_view, const FieldValue*> by_name_;
+};
+
 // Arguments that begin with x- do not take part. A void value asks for presence only.
 bool headers_match(const FieldTable& wanted, const FieldTable& headers) {
+  const HeaderFinder finder(wanted, headers);
   const bool any = wanted.text("x-match").value_or("all") == "any";
   bool empty = true;
   for (const auto& [name, value] : wanted) {
     if (name.starts_with("x-")) continue;
     empty = false;
-    const auto* const header = headers.find(name);
+    const auto* const header = finder.find(name);
     const bool matches = header != nullptr && (value.type == 'V' || *header == value);
     if (matches == any) return any;
   }

@@ -225,6 +225,8 @@ void FieldTable::write(WireWriter& writer) const {
   });
 }
 
+size_t FieldTable::size() const { return entries_.size(); }
+
 const FieldValue* FieldTable::find(std::string_view name) const {
   const auto found = std::ranges::find(entries_, name, &FieldEntry::name);
   return found == entries_.end() ? nullptr : &found->value;

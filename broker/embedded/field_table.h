@@ -38,6 +38,7 @@ class FieldTable {
   void erase(std::string_view name);
 
   bool empty() const { return entries_.empty(); }
+  size_t size() const;
   std::vector<FieldEntry>::const_iterator begin() const { return entries_.begin(); }
   std::vector<FieldEntry>::const_iterator end() const { return entries_.end(); }
 
