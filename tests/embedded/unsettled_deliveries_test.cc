@@ -10,7 +10,7 @@ namespace {
 
 class UnsettledDeliveriesTest : public testing::Test {
  protected:
-  UnsettledDeliveriesTest() : message_(new Message({}, false, memory_)) {}
+  UnsettledDeliveriesTest() : message_(new Message(Content{}, false, memory_)) {}
 
   void deliver(uint64_t count) {
     for (; count > 0; --count) unsettled_.add({0, {message_, unsettled_.next_tag()}, {}, {}});
