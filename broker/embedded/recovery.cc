@@ -44,7 +44,7 @@ class Replay {
         break;
       }
       case RecordType::kQueueDeleted:
-        recovered_.queues[reader.u64()].properties.reset();
+        recovered_.queues[reader.u64()] = {};
         break;
       case RecordType::kExchange: {
         auto properties = ExchangeRecord::read(reader);
