@@ -11,6 +11,7 @@
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
+#include <string_view>
 
 namespace postoffice::bench {
 namespace {
@@ -26,6 +27,14 @@ std::vector<std::string> stat_of(pid_t process) {
   std::vector<std::string> fields;
   for (std::string field; rest >> field;) fields.push_back(field);
   return fields;
+}
+
+uint64_t kib_of(pid_t process, std::string_view field) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(field)) return std::stoull(line.substr(field.size()));
+  }
+  return 0;
 }
 
 // As exec wants them.
@@ -74,13 +83,9 @@ int Process::wait() {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-uint64_t resident_bytes(pid_t process) {
-  std::ifstream file("/proc/" + std::to_string(process) + "/status");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("VmRSS:")) return std::stoull(line.substr(6)) << 10;
-  }
-  return 0;
-}
+uint64_t resident_bytes(pid_t process) { return kib_of(process, "VmRSS:") << 10; }
+
+uint64_t resident_anonymous_bytes(pid_t process) { return kib_of(process, "RssAnon:") << 10; }
 
 std::chrono::microseconds cpu_time(pid_t process) {
   clockid_t clock{};

@@ -31,8 +31,9 @@ class Process {
   pid_t pid_ = -1;
 };
 
-// 0 when it is gone.
+// 0 when it is gone. Programs and libraries are files: the second leaves them out.
 uint64_t resident_bytes(pid_t process);
+uint64_t resident_anonymous_bytes(pid_t process);
 std::chrono::microseconds cpu_time(pid_t process);
 // The process and all that come from it.
 std::vector<pid_t> family_of(pid_t process);
