@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <map>
 
 #include "tests/amqp/fixture.h"
@@ -190,6 +191,20 @@ TEST_P(RoutingTest, BadHeadersMatchIs406) {
   make("headers");
   ch().refuses(queue_bind(q(), x(), "", {{"x-match", "most"}, {"a", 1}}), 406);
   ch().refuses(queue_bind(q(), x(), "", {{"x-match", 1}, {"a", 1}}), 406);
+}
+
+// All pairs of a binding's and a message's headers were compared: half a second a message.
+TEST_P(RoutingTest, ThousandsOfHeadersAreMatchedAtOnce) {
+  if (engine().is_rabbitmq()) GTEST_SKIP() << "about the process that the tests are";
+  const std::string x = exchange_name();
+  ch().declare_exchange(x, "headers");
+  ch().declare(q(), {.exclusive = true});
+  Table table;
+  for (int i = 12'000; i > 0; --i) table.push_back({std::to_string(i), true});
+  ch().bind(q(), x, "", table);
+  std::reverse(table.begin(), table.end());
+  for (int i = 0; i < 30; ++i) ch().publish(x, "", "body", {.headers = table});
+  EXPECT_EQ(ch().ready(q()), 30U);
 }
 
 TEST_P(RoutingTest, CopyHeadersRouteToMoreKeys) {
