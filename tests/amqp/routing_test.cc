@@ -193,7 +193,7 @@ TEST_P(RoutingTest, BadHeadersMatchIs406) {
   ch().refuses(queue_bind(q(), x(), "", {{"x-match", 1}, {"a", 1}}), 406);
 }
 
-// All pairs of a binding's and a message's headers were compared: half a second a message.
+// All pairs of a binding's and a message's headers were compared: a tenth of a second a message.
 TEST_P(RoutingTest, ThousandsOfHeadersAreMatchedAtOnce) {
   if (engine().is_rabbitmq()) GTEST_SKIP() << "about the process that the tests are";
   const std::string x = exchange_name();
@@ -203,8 +203,8 @@ TEST_P(RoutingTest, ThousandsOfHeadersAreMatchedAtOnce) {
   for (int i = 12'000; i > 0; --i) table.push_back({std::to_string(i), true});
   ch().bind(q(), x, "", table);
   std::reverse(table.begin(), table.end());
-  for (int i = 0; i < 30; ++i) ch().publish(x, "", "body", {.headers = table});
-  EXPECT_EQ(ch().ready(q()), 30U);
+  for (int i = 0; i < 100; ++i) ch().publish(x, "", "body", {.headers = table});
+  EXPECT_EQ(ch().ready(q()), 100U);
 }
 
 TEST_P(RoutingTest, CopyHeadersRouteToMoreKeys) {

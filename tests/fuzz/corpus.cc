@@ -321,8 +321,13 @@ int main(int argc, char** argv) {
     std::cerr << "usage: fuzz_corpus FOLDER\n";
     return 2;
   }
-  const std::filesystem::path folder = argv[1];
-  postoffice::fuzz::write(folder / "codec", postoffice::fuzz::codec_seeds());
-  postoffice::fuzz::write(folder / "connection", postoffice::fuzz::connection_seeds());
+  try {
+    const std::filesystem::path folder = argv[1];
+    postoffice::fuzz::write(folder / "codec", postoffice::fuzz::codec_seeds());
+    postoffice::fuzz::write(folder / "connection", postoffice::fuzz::connection_seeds());
+  } catch (const std::exception& error) {
+    std::cerr << "fuzz_corpus: " << error.what() << '\n';
+    return 1;
+  }
   return 0;
 }
