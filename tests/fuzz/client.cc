@@ -79,11 +79,11 @@ Client::Client(uint16_t port)
 
 Client::~Client() { close(socket_); }
 
-bool Client::open(bool with_capabilities, uint32_t frame_max) {
+void Client::open(bool with_capabilities, uint32_t frame_max) {
   in_frames_ = true;
   send(handshake(with_capabilities, frame_max));
   await(0, AMQP_CONNECTION_OPEN_OK_METHOD);
-  return methods_.contains({0, AMQP_CONNECTION_OPEN_OK_METHOD});
+  if (!methods_.contains({0, AMQP_CONNECTION_OPEN_OK_METHOD})) fail("the broker takes no client");
 }
 
 void Client::send(std::string_view bytes) {

@@ -20,8 +20,8 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  // The whole handshake; whether it was taken.
-  bool open(bool with_capabilities, uint32_t frame_max);
+  // The whole handshake, which the broker takes.
+  void open(bool with_capabilities, uint32_t frame_max);
   void send(std::string_view bytes);
   void send_frame(uint8_t type, uint16_t channel, std::string_view payload);
   // What was sent before has been handled, and was answered.
