@@ -109,7 +109,7 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   bool is_writing_ = false;
   mutable bool was_full_ = false;
   bool ends_when_written_ = false;
-  bool is_unreadable_ = false;  // After a broken frame, until close-ok.
+  bool is_unreadable_ = false;          // After a broken frame, until close-ok.
   std::optional<uint64_t> held_until_;  // Nothing is read or sent before the log is durable so far.
 
   bool publishes_ = false;

@@ -1,6 +1,10 @@
 #include "broker/embedded/message_store.h"
 
+#include <spdlog/spdlog.h>
+
 #include <utility>
+
+#include "base/error.h"
 
 namespace postoffice::embedded {
 namespace {
@@ -133,7 +137,15 @@ void MessageStore::move_live_records() {
   while (moved < kMoveBytes && !oldest.records.empty()) {
     auto& logged = oldest.records.front();
     const size_t before = log_.unwritten_bytes();
-    move(logged);
+    try {
+      move(logged);
+    } catch (const LogCorrupt& error) {
+      spdlog::error("broker: a message is lost: {}", error.what());
+      // Where it cannot be read either: no segment is kept for it.
+      place(logged, {{log_.current_segment(), 0}, 0});
+    } catch (const Transient&) {
+      return;  // The next turn tries again.
+    }
     moved += log_.unwritten_bytes() - before;
     moved_until_ = log_.appended();
   }

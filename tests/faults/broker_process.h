@@ -27,6 +27,7 @@ class BrokerProcess {
   void kill();
 
   uint16_t port() const { return port_; }
+  std::filesystem::path log_folder() const { return folder_ / "log"; }
   pid_t pid() const { return process_->pid(); }
   bool running() { return process_->running(); }
   std::string output() const { return process_->output(); }
