@@ -58,7 +58,6 @@ class AmqpConnection {
 
   // For librabbitmq's own calls, which may block, and must not be mixed with unsent frames.
   amqp_connection_state_t state() const { return state_.get(); }
-  int fd() const { return fd_; }
   // "RabbitMQ 3.10.8" from server-properties; major version 0 when not given.
   const std::string& product() const { return product_; }
   int major_version() const { return major_version_; }

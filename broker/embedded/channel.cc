@@ -143,10 +143,8 @@ void Channel::queue_method(uint32_t method, WireReader& arguments) {
       declare_queue(arguments);
       break;
     case AMQP_QUEUE_BIND_METHOD:
-      bind_queue(arguments);
-      break;
     case AMQP_QUEUE_UNBIND_METHOD:
-      unbind_queue(arguments);
+      bind_queue(method, arguments);
       break;
     case AMQP_QUEUE_PURGE_METHOD:
       purge_queue(arguments);
@@ -194,7 +192,8 @@ void Channel::declare_replies(std::string_view name) {
   writer->short_string(name).u32(0).u32(1);
 }
 
-void Channel::bind_queue(WireReader& arguments) {
+void Channel::bind_queue(uint32_t method, WireReader& arguments) {
+  const bool unbind = method == AMQP_QUEUE_UNBIND_METHOD;
   VirtualHost::BindingRequest request;
   const auto given = arguments.short_string();
   request.destination = named_queue(given);
@@ -202,26 +201,13 @@ void Channel::bind_queue(WireReader& arguments) {
   request.routing_key = arguments.short_string();
   // With neither a queue nor a key, the queue's name is the key.
   if (given.empty() && request.routing_key.empty()) request.routing_key = request.destination;
-  const bool no_wait = bit(arguments.octet(), 0);
+  const bool no_wait = !unbind && bit(arguments.octet(), 0);
   request.arguments = FieldTable::read(arguments);
   request.connection = host_.connection_id();
-  const bool logged = host_.virtual_host().bind(request);
+  auto& vhost = host_.virtual_host();
+  const bool logged = unbind ? vhost.unbind(request) : vhost.bind(request);
   if (no_wait) return;
-  reply(AMQP_QUEUE_BIND_OK_METHOD);
-  if (logged) host_.send_when_durable();
-}
-
-void Channel::unbind_queue(WireReader& arguments) {
-  VirtualHost::BindingRequest request;
-  const auto given = arguments.short_string();
-  request.destination = named_queue(given);
-  request.source = arguments.short_string();
-  request.routing_key = arguments.short_string();
-  if (given.empty() && request.routing_key.empty()) request.routing_key = request.destination;
-  request.arguments = FieldTable::read(arguments);
-  request.connection = host_.connection_id();
-  const bool logged = host_.virtual_host().unbind(request);
-  reply(AMQP_QUEUE_UNBIND_OK_METHOD);
+  reply(unbind ? AMQP_QUEUE_UNBIND_OK_METHOD : AMQP_QUEUE_BIND_OK_METHOD);
   if (logged) host_.send_when_durable();
 }
 

@@ -102,8 +102,8 @@ class Channel final : public Receiver {
   void bind_exchange(uint32_t method, WireReader& arguments);
   void declare_queue(WireReader& arguments);
   void declare_replies(std::string_view name);
-  void bind_queue(WireReader& arguments);
-  void unbind_queue(WireReader& arguments);
+  // And unbinds, as bind_exchange().
+  void bind_queue(uint32_t method, WireReader& arguments);
   void purge_queue(WireReader& arguments);
   void delete_queue(WireReader& arguments);
   void set_prefetch(WireReader& arguments);
