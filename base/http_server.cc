@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -143,10 +144,7 @@ class HttpServer::Listener {
                           .read_timeout = options_.read_timeout,
                           .keep_alive_timeout = options_.keep_alive_timeout},
         std::move(sockets), [this](HttpConnection& connection) { enqueue(connection); });
-    for (size_t i = 0; i < options_.threads; ++i) {
-      pool_.emplace_back(
-          "http-" + std::to_string(i), [this] { answer_requests(); }, kStackBytes);
-    }
+    add_thread();
     loop_->start();
   }
 
@@ -165,19 +163,37 @@ class HttpServer::Listener {
   uint16_t port() const { return port_; }
 
  private:
-  // Bounded by the number of connections: each has one request at a time.
+  // Bounded by the number of connections: each has one request at a time. Threads are started when
+  // they are needed for the first time: one that never was costs memory.
   void enqueue(HttpConnection& connection) {
     {
       const std::lock_guard lock(mutex_);
       waiting_.push_back(&connection);
+      if (waiting_.size() > idle_ && pool_.size() < options_.threads) try_add_thread();
     }
     waiting_changed_.notify_one();
+  }
+
+  void add_thread() {
+    pool_.emplace_back(
+        "http-" + std::to_string(pool_.size()), [this] { answer_requests(); }, kStackBytes);
+  }
+
+  // Those that are there go on without it.
+  void try_add_thread() {
+    try {
+      add_thread();
+    } catch (const std::system_error& error) {
+      spdlog::warn("HTTP: {} threads, no more can be started: {}", pool_.size(), error.what());
+    }
   }
 
   void answer_requests() {
     std::unique_lock lock(mutex_);
     for (;;) {
+      ++idle_;
       waiting_changed_.wait(lock, [this] { return stopped_ || !waiting_.empty(); });
+      --idle_;
       if (stopped_) return;
       HttpConnection& connection = *waiting_.front();
       waiting_.pop_front();
@@ -209,9 +225,10 @@ class HttpServer::Listener {
   std::mutex mutex_;
   std::condition_variable waiting_changed_;
   std::deque<HttpConnection*> waiting_;  // Guarded by mutex_.
+  size_t idle_ = 0;                      // Threads that wait; guarded by mutex_.
   bool stopped_ = false;                 // Guarded by mutex_.
 
-  std::vector<Thread> pool_;
+  std::vector<Thread> pool_;  // Guarded by mutex_ while loop_ runs.
 };
 
 HttpServer::HttpServer(Options options)

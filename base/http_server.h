@@ -25,9 +25,9 @@ class HttpServer {
  public:
   struct Options {
     std::string host =
-        "localhost";    // "localhost": both loopback addresses, whichever the machine has.
-    uint16_t port = 0;  // 0: any free one (for tests); see port().
-    size_t threads = 64;
+        "localhost";      // "localhost": both loopback addresses, whichever the machine has.
+    uint16_t port = 0;    // 0: any free one (for tests); see port().
+    size_t threads = 64;  // At most; each is started when it is needed for the first time.
     size_t max_body_bytes = 1 << 20;  // Enforced while reading, chunked bodies too: 413.
     Millis read_timeout{5000};        // For a whole request, from its first byte: 408.
     // Between two requests of a connection. Long, so that a client which sends every few seconds

@@ -105,7 +105,7 @@ Settings declare_settings(Config& config) {
        to_string(&config.server_host)});
   settings.declare(
       {"SERVER_PORT", "9090", "Port that serve listens on.", to_port(&config.server_port)});
-  settings.declare({"HTTP_THREADS", "64", "Threads of serve that answer requests.",
+  settings.declare({"HTTP_THREADS", "64", "Most threads of serve that answer requests.",
                     to_integer(&config.http_threads, 1, 4096)});
   settings.declare({"WORKER_PORT", "",
                     "Port of the worker's /healthz, /readyz and /metrics; unset: none.",

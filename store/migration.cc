@@ -1,33 +1,12 @@
 #include "store/migration.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <stdexcept>
+#include <utility>
 
 namespace postoffice {
-namespace {
-
-std::string sha256_hex(const std::string& text) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int length = 0;
-  if (EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha256(), nullptr) != 1) {
-    throw std::runtime_error("SHA-256 is not available in OpenSSL");
-  }
-  std::string hex;
-  for (unsigned int i = 0; i < length; ++i) {
-    constexpr const char* kDigits = "0123456789abcdef";
-    hex += kDigits[digest.at(i) >> 4];
-    hex += kDigits[digest.at(i) & 15];
-  }
-  return hex;
-}
-
-}  // namespace
-
-Migration make_migration(const std::string& name, std::string sql) {
+Migration make_migration(const std::string& name, std::string sql, std::string checksum) {
   Migration migration;
   const auto [rest, error] =
       std::from_chars(name.data(), name.data() + name.size(), migration.version);
@@ -36,7 +15,7 @@ Migration make_migration(const std::string& name, std::string sql) {
     throw std::logic_error("migration " + name + " is not named like 0001_objects");
   }
   migration.name = name;
-  migration.checksum = sha256_hex(sql);
+  migration.checksum = std::move(checksum);
   migration.sql = std::move(sql);
   return migration;
 }
@@ -49,7 +28,7 @@ std::vector<Migration> migrations_for(const std::string& database) {
     if (!file.path.starts_with(folder)) continue;
     const std::string name =
         file.path.substr(folder.size(), file.path.size() - folder.size() - extension.size());
-    migrations.push_back(make_migration(name, std::move(file.sql)));
+    migrations.push_back(make_migration(name, std::move(file.sql), std::move(file.checksum)));
   }
   std::sort(migrations.begin(), migrations.end(),
             [](const auto& a, const auto& b) { return a.version < b.version; });

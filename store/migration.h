@@ -14,6 +14,7 @@ namespace postoffice {
 struct EmbeddedMigration {
   std::string path;  // "postgres/0001_objects.sql"
   std::string sql;
+  std::string checksum;  // SHA-256 of `sql`, hexadecimal.
 };
 std::vector<EmbeddedMigration> embedded_migrations();
 
@@ -21,11 +22,11 @@ struct Migration {
   int version = 0;
   std::string name;  // "0001_objects"
   std::string sql;
-  std::string checksum;  // SHA-256 of `sql`, hexadecimal.
+  std::string checksum;  // Of `sql`: another one is another migration.
 };
 
 // `name` starts with the version: 0001_objects. Throws std::logic_error when it does not.
-Migration make_migration(const std::string& name, std::string sql);
+Migration make_migration(const std::string& name, std::string sql, std::string checksum);
 
 // The migrations of one database kind, "postgres" or "sqlite", by version: 1, 2, 3 and so on
 // without a gap.

@@ -1,7 +1,5 @@
 #include "store/postgres_address.h"
 
-#include <libpq-fe.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
@@ -10,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "store/libpq.h"
 
 namespace postoffice {
 namespace {

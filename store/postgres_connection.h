@@ -1,11 +1,10 @@
 #pragma once
 
-#include <libpq-fe.h>
-
 #include <memory>
 #include <string>
 
 #include "base/time.h"
+#include "store/libpq.h"
 #include "store/postgres_address.h"
 #include "store/postgres_parameters.h"
 #include "store/postgres_result.h"

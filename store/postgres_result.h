@@ -1,12 +1,11 @@
 #pragma once
 
-#include <libpq-fe.h>
-
 #include <cstdint>
 #include <memory>
 #include <string>
 
 #include "base/time.h"
+#include "store/libpq.h"
 
 namespace postoffice {
 

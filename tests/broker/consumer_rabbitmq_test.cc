@@ -123,7 +123,7 @@ class ConsumerRabbitMq : public RabbitMqTest {
                           if (outcome == PublishOutcome::kConfirmed) ++confirmed;
                         });
     }
-    ASSERT_TRUE(eventually(Millis(30'000), [&] { return confirmed == count; })) << confirmed;
+    ASSERT_TRUE(eventually(Millis(90'000), [&] { return confirmed == count; })) << confirmed;
     publisher.stop(SteadyClock::now() + Millis(1000));
   }
 

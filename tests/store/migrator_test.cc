@@ -19,10 +19,14 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::MatchesRegex;
 
-const Migration kOne = make_migration("0001_one", "CREATE TABLE one (n int);");
+Migration migration_of(const std::string& name, const std::string& sql) {
+  return make_migration(name, sql, "checksum of " + sql);
+}
+
+const Migration kOne = migration_of("0001_one", "CREATE TABLE one (n int);");
 const Migration kTwo =
-    make_migration("0002_two", "CREATE TABLE two (n int); INSERT INTO two VALUES (1);");
-const Migration kThree = make_migration("0003_three", "INSERT INTO two VALUES (2);\n-- Done.\n");
+    migration_of("0002_two", "CREATE TABLE two (n int); INSERT INTO two VALUES (1);");
+const Migration kThree = migration_of("0003_three", "INSERT INTO two VALUES (2);\n-- Done.\n");
 
 class MigratorOn : public testing::TestWithParam<Engine> {
  protected:
@@ -108,7 +112,7 @@ TEST_P(MigratorOn, RefusesADatabaseThatIsNewer) {
 
 TEST_P(MigratorOn, RefusesAMigrationThatWasChangedSinceItWasApplied) {
   migrate({kOne});
-  const auto changed = make_migration("0001_one", kOne.sql + " ");
+  const auto changed = migration_of("0001_one", kOne.sql + " ");
   EXPECT_THAT(message_of<Permanent>([&] {
                 migrate({changed, kTwo});
               }),
@@ -118,9 +122,9 @@ TEST_P(MigratorOn, RefusesAMigrationThatWasChangedSinceItWasApplied) {
 
 TEST_P(MigratorOn, AFailingMigrationLeavesNothingOfItself) {
   const auto failing =
-      make_migration("0002_two",
-                     "CREATE TABLE two (n int); INSERT INTO one VALUES (1); INSERT INTO nowhere "
-                     "VALUES (1); CREATE TABLE three (n int);");
+      migration_of("0002_two",
+                   "CREATE TABLE two (n int); INSERT INTO one VALUES (1); INSERT INTO nowhere "
+                   "VALUES (1); CREATE TABLE three (n int);");
   const auto message = message_of<Permanent>([&] { migrate({kOne, failing, kThree}); });
   EXPECT_THAT(message, HasSubstr("migration 0002_two failed, nothing of it was applied"));
   EXPECT_THAT(message, HasSubstr("nowhere"));

@@ -360,7 +360,7 @@ TEST_P(Store, NotMigratedSaysWhatToRunAndIsFoundMigratedLater) {
 
 TEST_P(Store, ANewerDatabaseIsTransientAndSaysSo) {
   auto more = migrations_for(GetParam() == Engine::kPostgres ? "postgres" : "sqlite");
-  more.push_back(make_migration("0099_future", "CREATE TABLE future (id int)"));
+  more.push_back(make_migration("0099_future", "CREATE TABLE future (id int)", "any"));
   more.back().version = static_cast<int>(more.size());
   database_->migrator(more)->migrate();
   const auto store = database_->factory()();
