@@ -105,8 +105,8 @@ void Channel::declare_exchange(WireReader& arguments) {
   declaration.arguments = FieldTable::read(arguments);
   const bool logged = host_.virtual_host().declare(declaration);
   if (bit(bits, 4)) return;
-  reply(AMQP_EXCHANGE_DECLARE_OK_METHOD);
   if (logged) host_.send_when_durable();
+  reply(AMQP_EXCHANGE_DECLARE_OK_METHOD);
 }
 
 void Channel::delete_exchange(WireReader& arguments) {
@@ -114,8 +114,8 @@ void Channel::delete_exchange(WireReader& arguments) {
   const uint8_t bits = arguments.octet();
   const bool logged = host_.virtual_host().delete_exchange(name, bit(bits, 0));
   if (bit(bits, 1)) return;
-  reply(AMQP_EXCHANGE_DELETE_OK_METHOD);
   if (logged) host_.send_when_durable();
+  reply(AMQP_EXCHANGE_DELETE_OK_METHOD);
 }
 
 void Channel::bind_exchange(uint32_t method, WireReader& arguments) {
@@ -130,8 +130,8 @@ void Channel::bind_exchange(uint32_t method, WireReader& arguments) {
   const bool logged =
       binds ? host_.virtual_host().bind(request) : host_.virtual_host().unbind(request);
   if (no_wait) return;
-  reply(binds ? AMQP_EXCHANGE_BIND_OK_METHOD : AMQP_EXCHANGE_UNBIND_OK_METHOD);
   if (logged) host_.send_when_durable();
+  reply(binds ? AMQP_EXCHANGE_BIND_OK_METHOD : AMQP_EXCHANGE_UNBIND_OK_METHOD);
 }
 
 // --- Queues
@@ -175,12 +175,12 @@ void Channel::declare_queue(WireReader& arguments) {
   const auto [queue, logged] = host_.virtual_host().declare(declaration);
   last_queue_ = queue->name();
   if (bit(bits, 4)) return;
+  if (logged) host_.send_when_durable();
   {
     MethodWriter writer(host_.output(), number, AMQP_QUEUE_DECLARE_OK_METHOD);
     writer->short_string(queue->name());
     writer->u32(static_cast<uint32_t>(queue->ready())).u32(queue->consumers());
   }
-  if (logged) host_.send_when_durable();
 }
 
 // Whether somebody waits for replies there: https://www.rabbitmq.com/docs/direct-reply-to
@@ -207,8 +207,8 @@ void Channel::bind_queue(uint32_t method, WireReader& arguments) {
   auto& vhost = host_.virtual_host();
   const bool logged = unbind ? vhost.unbind(request) : vhost.bind(request);
   if (no_wait) return;
-  reply(unbind ? AMQP_QUEUE_UNBIND_OK_METHOD : AMQP_QUEUE_BIND_OK_METHOD);
   if (logged) host_.send_when_durable();
+  reply(unbind ? AMQP_QUEUE_UNBIND_OK_METHOD : AMQP_QUEUE_BIND_OK_METHOD);
 }
 
 void Channel::purge_queue(WireReader& arguments) {
@@ -218,11 +218,11 @@ void Channel::purge_queue(WireReader& arguments) {
   if (queue->is_stream()) not_implemented("queue.purge of a stream");
   const auto count = queue->purge();
   if (no_wait) return;
+  if (queue->is_stored()) host_.send_when_durable();
   {
     MethodWriter writer(host_.output(), number, AMQP_QUEUE_PURGE_OK_METHOD);
     writer->u32(static_cast<uint32_t>(count));
   }
-  host_.send_when_durable();
 }
 
 void Channel::delete_queue(WireReader& arguments) {
@@ -231,11 +231,11 @@ void Channel::delete_queue(WireReader& arguments) {
   const auto deleted =
       host_.virtual_host().delete_queue(name, bit(bits, 0), bit(bits, 1), host_.connection_id());
   if (bit(bits, 2)) return;
+  if (deleted.logged) host_.send_when_durable();
   {
     MethodWriter writer(host_.output(), number, AMQP_QUEUE_DELETE_OK_METHOD);
     writer->u32(static_cast<uint32_t>(deleted.messages));
   }
-  if (deleted.logged) host_.send_when_durable();
 }
 
 // --- Basic
@@ -413,7 +413,7 @@ void Channel::get(WireReader& arguments) {
     if (no_ack) {
       unsettled_.skip();
     } else {
-      host_.store().delivered(*queue);
+      note_delivered(*queue, *entry);
       unsettled_.add({0, std::move(*entry), queue, nullptr});
     }
     return;
@@ -449,17 +449,31 @@ void Channel::deliver(const std::shared_ptr<Consumer>& consumer, Entry entry) {
     if (queue != nullptr) consumer->queue->settle(entry);
     return;
   }
-  host_.store().delivered(*queue);
+  note_delivered(*queue, entry);
   ++consumer->unsettled;
   unsettled_.add({0, std::move(entry), consumer->queue, consumer});
 }
 
+// The log remembers up to where a queue has been delivered.
+void Channel::note_delivered(const Queue& queue, const Entry& entry) {
+  if (queue.is_stored() && entry.seq >= queue.delivered()) host_.store().delivered(queue);
+}
+
 // False: its content cannot be read, and it is lost.
 bool Channel::write_content_of(const Entry& entry, const Queue* queue, auto&& write_method) {
+  const uint32_t returns =
+      queue != nullptr && queue->is_quorum() ? queue->return_count(entry.seq) : 0;
+  const bool has_more_headers = queue != nullptr && (queue->is_stream() || returns > 0);
   std::string buffer;
   Content content;
+  Properties properties;
+  FieldTable headers;
   try {
     content = Content::read(host_.store().content(*entry.message, buffer));
+    if (has_more_headers) {
+      properties = Properties::read(content.properties);
+      headers = properties.header_table();
+    }
   } catch (const std::runtime_error& error) {
     spdlog::error("broker: a message of queue {} is lost: {}",
                   queue != nullptr ? queue->name() : kReplyTo, error.what());
@@ -467,11 +481,7 @@ bool Channel::write_content_of(const Entry& entry, const Queue* queue, auto&& wr
   }
   ++host_.virtual_host().traffic.delivered;
   write_method(content);
-  const uint32_t returns =
-      queue != nullptr && queue->is_quorum() ? queue->return_count(entry.seq) : 0;
-  if (queue != nullptr && (queue->is_stream() || returns > 0)) {
-    auto properties = Properties::read(content.properties);
-    auto headers = properties.header_table();
+  if (has_more_headers) {
     if (queue->is_stream()) {
       headers.set("x-stream-offset", FieldValue::of(static_cast<int64_t>(entry.seq)));
     } else {
@@ -505,6 +515,7 @@ void Channel::settle(uint64_t tag, bool multiple, Ack::Kind kind) {
     unsettled_.restore(std::move(ack.delivered));
     not_implemented("nack or reject of a stream's message");
   }
+  if (ack.delivered.empty()) return;
   if (transacting_) {
     uncommitted_acks_.push_back(std::move(ack));
   } else {
@@ -549,6 +560,7 @@ void Channel::begin_publish(WireReader& arguments) {
   const uint8_t bits = arguments.octet();
   publish.mandatory = bit(bits, 0);
   if (bit(bits, 1)) not_implemented("immediate=true");
+  host_.publishes();  // From here on it is held back with the others, before its content is read.
 }
 
 void Channel::header(std::string_view payload) {
@@ -708,10 +720,11 @@ void Channel::commit() {
   const auto publishes = std::exchange(uncommitted_, {});
   forget_uncommitted();
   for (const auto& publish : publishes) put(publish);
+  if (!publishes.empty()) host_.store().replaced();  // What is acknowledged with them.
   // Only now: when a publish fails, the channel closes and puts back what it holds.
   for (auto& ack : std::exchange(uncommitted_acks_, {})) apply(std::move(ack));
-  reply(AMQP_TX_COMMIT_OK_METHOD);
   host_.send_when_durable();
+  reply(AMQP_TX_COMMIT_OK_METHOD);
 }
 
 void Channel::rollback() {

@@ -129,6 +129,7 @@ class Channel final : public Receiver {
   std::string_view named_queue(std::string_view name) const;
   // Sends a method without arguments.
   void reply(uint32_t method);
+  void note_delivered(const Queue& queue, const Entry& entry);
   bool write_content_of(const Entry& entry, const Queue* queue, auto&& write_method);
   void drop_consumer(const std::shared_ptr<Consumer>& consumer);
 

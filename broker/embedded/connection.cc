@@ -115,8 +115,8 @@ void Connection::process() {
       method_ = 0;
       const auto next = parse_frame(bytes, frame_max_);
       if (next.bytes == 0) break;
-      frame(next);
       input_begin_ += next.bytes;
+      frame(next);
     }
   } catch (const ConnectionError& error) {
     close(error.code, error.what());
@@ -548,6 +548,7 @@ void Connection::close(ReplyCode code, const std::string& text) {
   spdlog::warn("broker: {} is closed: {}", address_, text);
   const auto hold = shared_from_this();
   channels_.clear();
+  if (held_until_) output_.clear();  // It answers what is not on disk.
   held_until_.reset();
   if (vhost_ != nullptr) vhost_->delete_exclusive_queues(id_);
   {

@@ -120,7 +120,11 @@ void LogWriter::work() {
     if (last_try && held_.empty() && droppable(before) == 0) return;
     try {
       drop(before);
-      if (!held_.empty()) write_some();
+      if (held_.empty()) {
+        set_state(Log::State::kWritable, "");
+      } else {
+        write_some();
+      }
     } catch (const std::system_error& error) {
       if (!is_lack_of_room(error.code().value())) throw;
       retry_at_ = std::chrono::steady_clock::now() + kRetry;

@@ -39,10 +39,7 @@ Message::Message(const Content& content, bool persistent, uint64_t& memory)
   const auto number = [&to](uint64_t value, int count) {
     for (int i = count - 1; i >= 0; --i) *to++ = static_cast<char>(value >> 8 * i);
   };
-  const auto bytes = [&to](std::string_view text) {
-    std::memcpy(to, text.data(), text.size());
-    to += text.size();
-  };
+  const auto bytes = [&to](std::string_view text) { to = std::copy(text.begin(), text.end(), to); };
   number(static_cast<uint64_t>(to_unix_millis(content.published_at)), 8);
   number(content.exchange.size(), 1);
   bytes(content.exchange);

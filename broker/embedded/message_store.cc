@@ -118,17 +118,24 @@ void MessageStore::durable(uint64_t sequence) {
 }
 
 void MessageStore::drop_dead_segments() {
-  if (durable_ < moved_until_) return;  // What was moved is not on disk yet.
   const uint32_t current = log_.current_segment();
   while (!segments_.empty() && segments_.begin()->first < current &&
          segments_.begin()->second.records.empty()) {
     segments_.erase(segments_.begin());
   }
   const uint32_t oldest = segments_.empty() ? current : std::min(current, segments_.begin()->first);
-  if (oldest > log_.oldest_segment()) log_.drop_before(oldest);
+  if (oldest > dead_before_) {
+    dead_before_ = oldest;
+    dead_needs_ = replaced_until_;
+  }
+  // What replaced the last that lived there is on disk first.
+  if (dead_before_ > log_.oldest_segment() && durable_ >= dead_needs_) {
+    log_.drop_before(dead_before_);
+  }
 }
 
 void MessageStore::move_live_records() {
+  if (dead_before_ > log_.oldest_segment()) return;  // There is room to come already.
   const uint64_t spare = kSpareSegments * options_.log.segment_bytes;
   if (segments_.empty() || log_.bytes() <= 2 * live_bytes_ + spare) return;
   auto& oldest = segments_.begin()->second;
@@ -147,7 +154,7 @@ void MessageStore::move_live_records() {
       return;  // The next turn tries again.
     }
     moved += log_.unwritten_bytes() - before;
-    moved_until_ = log_.appended();
+    replaced();
   }
 }
 

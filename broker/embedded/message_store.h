@@ -77,6 +77,9 @@ class MessageStore {
   // The content; `buffer` holds it when it had to be read. Throws LogCorrupt, Transient.
   std::string_view content(const Message& message, std::string& buffer);
 
+  // What was appended last replaces something that is settled now or soon: the segment of that is
+  // kept until the replacement is on disk.
+  void replaced() { replaced_until_ = log_.appended(); }
   // Appends what was settled since the last time.
   void append_settled();
   // Ends a turn: what was settled and appended is on its way to disk.
@@ -103,7 +106,9 @@ class MessageStore {
   std::unordered_map<uint64_t, std::vector<uint64_t>> settled_;  // Since the last flush().
   std::unordered_map<uint64_t, uint64_t> delivered_;             // Likewise; by queue.
   std::vector<MessagePtr> kept_;
-  uint64_t moved_until_ = 0;  // The last moved record's sequence.
+  uint64_t replaced_until_ = 0;  // The sequence of the last record that replaced another.
+  uint32_t dead_before_ = 0;     // Nothing lives in segments before that one,
+  uint64_t dead_needs_ = 0;      // once the log is durable up to here.
   uint64_t durable_ = 0;
 };
 

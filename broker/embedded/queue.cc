@@ -186,6 +186,7 @@ void Queue::on_time() {
 }
 
 void Queue::retry_dead_letters() {
+  retry_dead_letters_at_ = SteadyClock::now() + kRetryDeadLetters;
   for (size_t left = undeliverable_.size(); left > 0; --left) {
     auto [entry, reason] = std::move(undeliverable_.front());
     undeliverable_.pop_front();

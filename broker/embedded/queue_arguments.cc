@@ -41,6 +41,12 @@ class Reader {
     if (value->text() == nullptr) refuse(name, "it must be a string");
     return *value->text();
   }
+  // What goes where the protocol has short strings (AMQP 0-9-1 section 4.2.5.3).
+  std::optional<std::string> short_text(std::string_view name) const {
+    auto value = text(name);
+    if (value && value->size() > 255) refuse(name, "it must be at most 255 bytes long");
+    return value;
+  }
   bool boolean(std::string_view name) const {
     const auto* const value = arguments_.find(name);
     if (value == nullptr) return false;
@@ -123,8 +129,8 @@ QueueArguments QueueArguments::read(const FieldTable& arguments, bool durable, b
   parsed.max_length = read.count("x-max-length");
   parsed.max_length_bytes = read.count("x-max-length-bytes");
   parsed.overflow = overflow_of(read);
-  parsed.dead_letter_exchange = read.text("x-dead-letter-exchange");
-  parsed.dead_letter_routing_key = read.text("x-dead-letter-routing-key");
+  parsed.dead_letter_exchange = read.short_text("x-dead-letter-exchange");
+  parsed.dead_letter_routing_key = read.short_text("x-dead-letter-routing-key");
   if (parsed.dead_letter_routing_key && !parsed.dead_letter_exchange) {
     refuse("x-dead-letter-routing-key", "it needs x-dead-letter-exchange too");
   }

@@ -368,10 +368,23 @@ void VirtualHost::remove_binding(Binding& binding) {
              &binding);
   Exchange& source = *binding.source;
   source.unbind(binding);
-  if (source.properties().auto_delete && !source.has_bindings() &&
-      find_exchange(source.name()) == &source) {
-    remove_exchange(source);
+  if (source.properties().auto_delete && !source.has_bindings()) {
+    unused_exchanges_.push_back(source.name());
+    remove_unused_exchanges();
   }
+}
+
+// Each that goes may leave others unused: in turn, because a chain of them has any length.
+void VirtualHost::remove_unused_exchanges() {
+  if (std::exchange(removing_unused_, true)) return;
+  while (!unused_exchanges_.empty()) {
+    auto* const exchange = find_exchange(unused_exchanges_.back());
+    unused_exchanges_.pop_back();
+    if (exchange != nullptr && exchange->properties().auto_delete && !exchange->has_bindings()) {
+      remove_exchange(*exchange);
+    }
+  }
+  removing_unused_ = false;
 }
 
 // --- Messages
@@ -452,9 +465,11 @@ PublishResult VirtualHost::put(const Publication& publication, const Properties&
                                const Destinations& destinations, UnixTime now) {
   PublishResult result;
   result.routed = !destinations.queues.empty();
-  // A stream keeps everything.
-  const bool persistent =
-      properties.delivery_mode == 2 || std::ranges::any_of(destinations.queues, &Queue::is_stream);
+  // Streams and quorum queues keep everything.
+  const bool persistent = properties.delivery_mode == 2 ||
+                          std::ranges::any_of(destinations.queues, [](const Queue* queue) {
+                            return queue->is_stream() || queue->is_quorum();
+                          });
   MessagePtr message;
   const auto made = [&]() -> const MessagePtr& {
     if (!message) {
@@ -536,6 +551,7 @@ bool VirtualHost::dead_letter(Queue& queue, const Entry& entry, DeathReason reas
     }
     const auto result = put({target->name(), keys.front(), letter.properties, content.body},
                             properties, destinations, now);
+    if (result.stored) store_.replaced();
     return result.routed || !keep;
   } catch (const std::runtime_error& error) {
     spdlog::error("broker: a message of queue {} cannot be dead-lettered: {}", queue.name(),

@@ -136,6 +136,7 @@ class VirtualHost final : public QueueHost {
   std::shared_ptr<Queue> add_queue(QueueRecord record, bool durable);
   bool remove_queue(Queue& queue);
   void remove_binding(Binding& binding);
+  void remove_unused_exchanges();
   Binding& add_binding(Exchange& source, Queue* queue, Exchange* exchange, std::string_view key,
                        FieldTable arguments);
   static bool is_stored(const Binding& binding);
@@ -151,6 +152,8 @@ class VirtualHost final : public QueueHost {
   uint64_t& next_queue_id_;
   StringMap<std::unique_ptr<Exchange>> exchanges_;  // The default exchange is null.
   StringMap<std::shared_ptr<Queue>> queues_;
+  std::vector<std::string> unused_exchanges_;  // Auto-delete, that have lost their last binding.
+  bool removing_unused_ = false;
   StringMap<std::shared_ptr<Consumer>> reply_to_;
   std::unordered_map<uint64_t, std::vector<std::string>> exclusive_;  // Names, by connection.
   uint64_t routing_ = 0;

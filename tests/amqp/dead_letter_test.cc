@@ -197,6 +197,17 @@ TEST_P(DeadLetterTest, PurgedAndDeletedMessagesAreNoDeadLetters) {
 }
 
 // One more than that is no number of 64 bits.
+// A routing key is a short string: a longer one once stood in messages as another thing.
+TEST_P(DeadLetterTest, KeyLongerThanARoutingKeyIs406) {
+  if (engine().is_rabbitmq()) return;  // It declares the queue, which then cannot dead-letter.
+  const std::string too_long(256, 'k');
+  for (const Table& arguments :
+       {Table{{"x-dead-letter-exchange", too_long}},
+        Table{{"x-dead-letter-exchange", x()}, {"x-dead-letter-routing-key", too_long}}}) {
+    ch().refuses(queue_declare(q(), {.exclusive = true, .arguments = arguments}), 406);
+  }
+}
+
 TEST_P(DeadLetterTest, CountOfAForgedDeathStaysInRange) {
   if (engine().is_rabbitmq()) return;  // Its numbers have no end.
   declare();

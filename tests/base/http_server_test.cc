@@ -470,7 +470,7 @@ TEST_F(HttpServerTest, SurvivesRunningOutOfFiles) {
   start();
   // UndefinedBehaviorSanitizer looks at a type for the first time through a pipe, for which there
   // will be no files; the server logs that it has none.
-  spdlog::warn("running out of files");
+  spdlog::warn("running out of {}: {}", std::string("files"), 24);
   const FileLimit limit(20);
   // Client and server share the limit: these leave nothing to accept with.
   std::vector<std::unique_ptr<RawConnection>> clients;

@@ -82,7 +82,7 @@ TEST_F(HostileClients, AConsumerThatNeverReadsHoldsNoMemory) {
   for (int i = 0; i < 2000; ++i) channel.publish("q", body, amqp_test::persistent());
   EXPECT_TRUE(channel.confirms().empty());
   expect_served();
-  expect_growth_below(128 * kMiB);  // 64 of them for messages.
+  expect_growth_below(128 * kMiB);
 }
 
 TEST_F(HostileClients, WhoAsksAndNeverReadsTheAnswersIsHeldBack) {
@@ -121,6 +121,28 @@ TEST_F(HostileClients, ManyQueuesOfOneClientAreTaken) {
   expect_served();
   expect_growth_below(200 * kMiB);
   client->close();
+}
+
+TEST_F(HostileClients, AChainOfAutoDeleteExchangesGoesOneAfterTheOther) {
+  const auto client = broker_.connect();
+  Channel channel = client->channel(1);
+  channel.declare("q");
+  std::string last = "q";
+  for (int i = 0; i < 30'000; ++i) {
+    const std::string name = "chain." + std::to_string(i);
+    channel.send(
+        amqp_test::exchange_declare(name, "fanout", {.auto_delete = true, .nowait = true}));
+    if (i == 0) {
+      channel.bind(last, name, "");
+    } else {
+      channel.call(amqp_test::exchange_bind(last, name, ""));
+    }
+    last = name;
+  }
+  channel.sync();
+  channel.call(amqp_test::queue_delete("q"));
+  EXPECT_EQ(channel.try_call(amqp_test::exchange_declare(last, "fanout", {.passive = true})), 404);
+  expect_served();
 }
 
 TEST_F(HostileClients, ABodyOfTwoGibibytesIsRefusedBeforeItComes) {

@@ -29,6 +29,7 @@ std::string body_of(uint64_t number) {
 Lane::Lane(BrokerLife& life, size_t index)
     : life_(life),
       name_("crash." + std::to_string(index)),
+      rejects_(index % 2 == 1),
       random_(static_cast<uint32_t>(index) + std::random_device{}()) {}
 
 void Lane::run() {
@@ -51,9 +52,13 @@ void Lane::session() {
   client.open();
   Channel out = client.channel(1);
   out.declare_exchange(kExchange, "topic", {.durable = true});
-  for (const std::string& queue : {name_, std::string(kAllQueue)}) {
-    out.declare(queue, {.durable = true});
+  out.declare(kAllQueue, {.durable = true});
+  out.declare(name_ + ".dead", {.durable = true});
+  amqp_test::Table dead_letters;
+  if (rejects_) {
+    dead_letters = {{"x-dead-letter-exchange", ""}, {"x-dead-letter-routing-key", name_ + ".dead"}};
   }
+  out.declare(name_, {.durable = true, .arguments = dead_letters});
   out.bind(name_, kExchange, name_);
   out.bind(kAllQueue, kExchange, "#");
   out.call(amqp_test::confirm_select());
@@ -108,7 +113,11 @@ void Lane::deliver(Channel& in, const Message& message) {
   }
   last_delivered_ = number;
   uncommitted_.push_back(number);
-  in.ack(message.tag);
+  if (rejects_) {
+    in.nack(message.tag, {.requeue = false});
+  } else {
+    in.ack(message.tag);
+  }
   if (uncommitted_.size() >= kCommitEach) commit(in);
 }
 
@@ -131,6 +140,17 @@ void Lane::finish(Client& client, Channel& out, Channel& in) {
   }
   out.call(amqp_test::queue_delete(name_));
   expect_nothing_lost();
+  if (rejects_) expect_all_dead(out);
+}
+
+void Lane::expect_all_dead(Channel& channel) {
+  std::vector<bool> dead(next_, false);
+  for (const auto& body : channel.get_all(name_ + ".dead")) dead.at(number_of(body)) = true;
+  for (uint64_t number = 1; number < next_; ++number) {
+    if (confirmed_[number] && !dead[number]) {
+      wrong(std::to_string(number) + " was confirmed and rejected, and is no dead letter");
+    }
+  }
 }
 
 void Lane::expect_nothing_lost() {

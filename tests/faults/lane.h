@@ -23,8 +23,9 @@ constexpr const char* kExchange = "crash";
 constexpr const char* kAllQueue = "crash.all";  // Gets what every lane publishes; nobody consumes.
 
 // One connection's work: publishes rising numbers to a queue of its own, confirmed, and takes them
-// off again, acknowledging in transactions; after every kill it goes on. Keeps the account of what
-// the broker has promised. One thread.
+// off again, acknowledging in transactions; after every kill it goes on. Every other lane rejects
+// instead, so that its messages become dead letters. Keeps the account of what the broker has
+// promised. One thread.
 class Lane {
  public:
   Lane(BrokerLife& life, size_t index);
@@ -52,10 +53,12 @@ class Lane {
   void commit(amqp_test::Channel& in);
   void finish(amqp_test::Client& client, amqp_test::Channel& out, amqp_test::Channel& in);
   void expect_nothing_lost();
+  void expect_all_dead(amqp_test::Channel& channel);
   void wrong(const std::string& what);
 
   BrokerLife& life_;
   const std::string name_;
+  const bool rejects_;
   std::mt19937 random_;
   uint64_t next_ = 1;
   std::vector<bool> confirmed_{false};  // By number.
