@@ -29,8 +29,8 @@ class Broker {
     // Free bytes of the disk; unset: what the file system says.
     std::function<uint64_t()> free_bytes = {};
     uint32_t segment_bytes = 64 << 20;  // Of the log.
-    // Called once, on the broker's thread, when the disk has failed: every publish that needs it is
-    // refused from then on.
+    // Called once, on the broker's thread, when the disk has failed: every publish is refused from
+    // then on.
     std::function<void()> failed = {};
   };
 

@@ -25,7 +25,7 @@ struct Content {
   std::string_view properties;  // Property flags and list.
   std::string_view body;
 
-  // Layout: docs/embedded-log.md, "Message".
+  // Layout: docs/embedded-log.md, "What the records hold".
   static Content read(std::string_view bytes);
   size_t bytes() const;
   void write(WireWriter& writer) const;

@@ -6,6 +6,10 @@ namespace postoffice::embedded {
 namespace {
 
 constexpr Millis kRetryDeadLetters{1000};
+// Of dead letters in one turn; more than that wait a little.
+constexpr int64_t kDeadLetterBytes = 4 << 20;
+constexpr int64_t kDeadLetterOverheadBytes = 500;
+constexpr Millis kDeadLetterPause{10};
 
 int64_t millis_of(UnixTime time) { return to_unix_millis(time); }
 
@@ -133,9 +137,10 @@ std::shared_ptr<Consumer> Queue::next_consumer() {
 
 void Queue::pump() {
   if (closed_) return;
+  begin_dead_letters();
   drop_expired(offered_);
   Level* level = nullptr;
-  while (ready_ > 0 && !consumers_.empty()) {
+  while (ready_ > 0 && !consumers_.empty() && !is_postponed_) {
     auto consumer = next_consumer();
     if (!consumer) break;
     if (level == nullptr || level->empty()) level = first_level();
@@ -155,6 +160,7 @@ void Queue::drop_surplus() {
     // The oldest of the lowest priority.
     const auto level =
         std::ranges::find_if(levels_, [](const Level& each) { return !each.empty(); });
+    if (!may_dead_letter(level->front())) return;
     reject(pop_from(*level), DeathReason::kMaxLength);
   }
 }
@@ -168,13 +174,31 @@ void Queue::drop_expired(uint64_t last_seq) {
       if (head.expires_at == 0 || head.seq > last_seq) break;
       if (now == 0) now = millis_of(unix_now());
       if (head.expires_at > now) break;
+      if (!may_dead_letter(head)) return;
       reject(pop_from(level), DeathReason::kExpired);
     }
   }
 }
 
+void Queue::begin_dead_letters() {
+  is_postponed_ = false;
+  dead_letter_bytes_ = host_.is_behind() ? 0 : kDeadLetterBytes;
+}
+
+bool Queue::may_dead_letter(const Entry& entry) {
+  if (!arguments_.dead_letter_exchange) return true;
+  if (dead_letter_bytes_ <= 0) {
+    is_postponed_ = true;
+    return false;
+  }
+  dead_letter_bytes_ -= kDeadLetterOverheadBytes + entry.message->body_bytes();
+  return true;
+}
+
 void Queue::on_time() {
   if (closed_) return;
+  if (is_postponed_) host_.wake(*this);  // What is behind the expired ones may be delivered.
+  begin_dead_letters();
   const auto now = SteadyClock::now();
   if (arguments_.expires && consumers_.empty() && now >= used_at_ + *arguments_.expires) {
     host_.unused(*this);
@@ -188,6 +212,7 @@ void Queue::on_time() {
 void Queue::retry_dead_letters() {
   retry_dead_letters_at_ = SteadyClock::now() + kRetryDeadLetters;
   for (size_t left = undeliverable_.size(); left > 0; --left) {
+    if (!may_dead_letter(undeliverable_.front().first)) return;
     auto [entry, reason] = std::move(undeliverable_.front());
     undeliverable_.pop_front();
     reject(entry, reason);
@@ -201,6 +226,10 @@ void Queue::plan() {
   };
   if (arguments_.expires && consumers_.empty()) at(used_at_ + *arguments_.expires);
   if (!undeliverable_.empty()) at(retry_dead_letters_at_);
+  if (is_postponed_) {
+    host_.call_at(*this, SteadyClock::now() + kDeadLetterPause);
+    return;
+  }
   int64_t expires_at = 0;
   for (auto& level : levels_) {
     if (level.empty()) continue;
@@ -215,9 +244,11 @@ void Queue::plan() {
 
 std::optional<Entry> Queue::take() {
   touch();
+  begin_dead_letters();
   drop_expired(next_seq_);
   Level* const level = first_level();
-  if (level == nullptr) return std::nullopt;
+  if (is_postponed_) host_.wake(*this);
+  if (level == nullptr || is_postponed_) return std::nullopt;
   Entry entry = pop_from(*level);
   delivered_ = std::max(delivered_, entry.seq);
   host_.wake(*this);  // The next one may expire.

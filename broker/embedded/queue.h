@@ -36,6 +36,8 @@ class QueueHost {
   // Publishes the entry to the queue's dead letter exchange. False: at least once was asked for and
   // no queue took it.
   virtual bool dead_letter(Queue& queue, const Entry& entry, DeathReason reason) = 0;
+  // More waits for the disk than should: dead letters have to wait.
+  virtual bool is_behind() const = 0;
   // x-expires is over, or the last consumer of an auto-delete queue has left.
   virtual void unused(Queue& queue) = 0;
 };
@@ -132,6 +134,10 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   // Of those at the head, up to `last_seq`.
   void drop_expired(uint64_t last_seq);
   void retry_dead_letters();
+  // A turn dead-letters only so much: each letter is read, and waits in memory for the disk. False:
+  // the rest is postponed.
+  void begin_dead_letters();
+  bool may_dead_letter(const Entry& entry);
   void plan();
 
   const QueueRecord properties_;
@@ -147,6 +153,8 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   // Of at-least-once dead-lettering: those that no queue took.
   std::deque<std::pair<Entry, DeathReason>> undeliverable_;
   SteadyClock::time_point retry_dead_letters_at_{};
+  int64_t dead_letter_bytes_ = 0;  // Left in this turn.
+  bool is_postponed_ = false;
   SteadyClock::time_point used_at_;
   bool closed_ = false;
 };

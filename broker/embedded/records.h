@@ -9,7 +9,7 @@
 
 namespace postoffice::embedded {
 
-// The records of the broker's log. Their layout: docs/embedded-log.md.
+// The records of the broker's log. Their layout: docs/embedded-log.md, "What the records hold".
 enum class RecordType : uint8_t {
   kMessage = 'M',
   kTransient = 'T',  // A message that is on disk only to save memory: nothing after a restart.

@@ -12,6 +12,8 @@
 namespace postoffice::embedded {
 namespace {
 
+constexpr size_t kBehindBytes = 16 << 20;
+
 constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kPredeclared = {{
     {"", "direct"},
     {"amq.direct", "direct"},
@@ -521,6 +523,8 @@ void VirtualHost::returned(Queue& queue, const Entry& entry, uint32_t count) {
     store_.returned(queue, entry.seq, count);
   }
 }
+
+bool VirtualHost::is_behind() const { return store_.unwritten_bytes() > kBehindBytes; }
 
 bool VirtualHost::dead_letter(Queue& queue, const Entry& entry, DeathReason reason) {
   const auto& arguments = queue.arguments();

@@ -121,6 +121,7 @@ class VirtualHost final : public QueueHost {
   void call_at(Queue& queue, SteadyClock::time_point when) override { turn_.call_at(queue, when); }
   void settled(Queue& queue, const Entry& entry) override;
   void returned(Queue& queue, const Entry& entry, uint32_t count) override;
+  bool is_behind() const override;
   bool dead_letter(Queue& queue, const Entry& entry, DeathReason reason) override;
   void unused(Queue& queue) override;
 

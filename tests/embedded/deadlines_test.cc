@@ -16,6 +16,7 @@ class NoHost : public QueueHost {
   void call_at(Queue& /*queue*/, SteadyClock::time_point /*when*/) override {}
   void settled(Queue& /*queue*/, const Entry& /*entry*/) override {}
   void returned(Queue& /*queue*/, const Entry& /*entry*/, uint32_t /*count*/) override {}
+  bool is_behind() const override { return false; }
   bool dead_letter(Queue& /*queue*/, const Entry& /*entry*/, DeathReason /*reason*/) override {
     return true;
   }

@@ -123,6 +123,30 @@ TEST_F(HostileClients, ManyQueuesOfOneClientAreTaken) {
   client->close();
 }
 
+TEST_F(HostileClients, MessagesThatExpireAllAtOnceMoveAFewAtATime) {
+  constexpr int kMessages = 1500;
+  const auto client = broker_.connect();
+  Channel channel = client->channel(1);
+  channel.declare("dead", {.durable = true});
+  channel.declare(
+      "q", {.durable = true,
+            .arguments = {{"x-dead-letter-exchange", ""}, {"x-dead-letter-routing-key", "dead"}}});
+  channel.confirm_select();
+  // Only what is at the head expires: all at once when the first one goes.
+  channel.publish("q", "first", amqp_test::persistent());
+  amqp_test::Properties soon_over = amqp_test::persistent();
+  soon_over.expiration = "1";
+  for (int i = 0; i < kMessages; ++i) channel.publish("q", std::string(100'000, 'x'), soon_over);
+  EXPECT_TRUE(channel.confirms().empty());
+  EXPECT_EQ(channel.get("q").value().body, "first");
+  EXPECT_TRUE(e2e::eventually(Seconds(60), [&] {
+    expect_served();
+    expect_growth_below(100 * kMiB);
+    return channel.ready("dead") == kMessages;
+  }));
+  EXPECT_EQ(channel.ready("q"), 0u);
+}
+
 TEST_F(HostileClients, AChainOfAutoDeleteExchangesGoesOneAfterTheOther) {
   const auto client = broker_.connect();
   Channel channel = client->channel(1);
