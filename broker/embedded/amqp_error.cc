@@ -6,8 +6,6 @@ const char* name_of(ReplyCode code) {
   switch (code) {
     case ReplyCode::kSuccess:
       return "OK";
-    case ReplyCode::kNoRoute:
-      return "NO_ROUTE";
     case ReplyCode::kConnectionForced:
       return "CONNECTION_FORCED";
     case ReplyCode::kAccessRefused:

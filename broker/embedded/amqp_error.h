@@ -12,7 +12,6 @@ namespace postoffice::embedded {
 // Reply codes, AMQP 0-9-1 section 1.2 (and RabbitMQ where it differs).
 enum class ReplyCode : uint16_t {
   kSuccess = AMQP_REPLY_SUCCESS,
-  kNoRoute = AMQP_NO_ROUTE,
   kConnectionForced = AMQP_CONNECTION_FORCED,
   kAccessRefused = AMQP_ACCESS_REFUSED,
   kNotFound = AMQP_NOT_FOUND,

@@ -425,10 +425,7 @@ void Channel::get(WireReader& arguments) {
 // --- Deliveries
 
 bool Channel::can_take(const Consumer& consumer) const {
-  if (host_.is_full()) {
-    const_cast<Channel*>(this)->was_full_ = true;
-    return false;
-  }
+  if (host_.is_full()) return false;
   if (consumer.no_ack) return true;
   if (consumer.prefetch != 0 && consumer.unsettled >= consumer.prefetch) return false;
   return channel_prefetch_ == 0 || unsettled_.size() < channel_prefetch_;
@@ -499,7 +496,6 @@ bool Channel::write_content_of(const Entry& entry, const Queue* queue, auto&& wr
 }
 
 void Channel::drained() {
-  was_full_ = false;
   for (const auto& [tag, consumer] : consumers_) {
     if (consumer->queue) host_.virtual_host().wake(*consumer->queue);
   }

@@ -148,7 +148,6 @@ class Channel final : public Receiver {
   std::vector<Ack> uncommitted_acks_;
   std::shared_ptr<Consumer> reply_consumer_;
   std::string reply_name_;
-  bool was_full_ = false;
   bool closed_ = false;
 };
 

@@ -40,7 +40,6 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   void unblocked();
   // What held it back may be over.
   void resume();
-  const std::string& address() const { return address_; }
 
   // --- ChannelHost
   uint64_t connection_id() const override { return id_; }

@@ -76,7 +76,7 @@ class Exchange final : public Logged {
   std::string record() const override { return properties_.write(); }
 
   std::vector<Binding*> incoming;  // From other exchanges.
-  uint64_t routed = 0;  // The routing that came here last: each exchange is left once a routing.
+  uint64_t visit = 0;              // The last that came here: each finds its bindings once.
 
  private:
   void index(Binding& binding);

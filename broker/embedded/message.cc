@@ -23,11 +23,6 @@ size_t Content::bytes() const {
   return 8 + 1 + exchange.size() + 1 + routing_key.size() + 4 + properties.size() + body.size();
 }
 
-void Content::write(WireWriter& writer) const {
-  writer.u64(static_cast<uint64_t>(to_unix_millis(published_at)));
-  writer.short_string(exchange).short_string(routing_key).long_string(properties).bytes(body);
-}
-
 Message::Message(const Content& content, bool persistent, uint64_t& memory)
     : content_bytes_(static_cast<uint32_t>(content.bytes())),
       body_bytes_(static_cast<uint32_t>(content.body.size())),

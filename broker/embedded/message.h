@@ -28,7 +28,6 @@ struct Content {
   // Layout: docs/embedded-log.md, "What the records hold".
   static Content read(std::string_view bytes);
   size_t bytes() const;
-  void write(WireWriter& writer) const;
 };
 
 // A message that waits in queues or is delivered and not yet acknowledged. Its content is in

@@ -74,10 +74,8 @@ QueueArguments::Type type_of(const Reader& read) {
 QueueArguments::Overflow overflow_of(const Reader& read) {
   const auto overflow = read.text("x-overflow").value_or("drop-head");
   if (overflow == "drop-head") return QueueArguments::Overflow::kDropHead;
-  if (overflow == "reject-publish" || overflow == "reject-publish-dlx") {
-    return QueueArguments::Overflow::kRejectPublish;
-  }
-  refuse("x-overflow", "it must be drop-head, reject-publish or reject-publish-dlx");
+  if (overflow == "reject-publish") return QueueArguments::Overflow::kRejectPublish;
+  refuse("x-overflow", "it must be drop-head or reject-publish");
 }
 
 void check_type(const QueueArguments& parsed, const Reader& read, bool durable, bool exclusive,

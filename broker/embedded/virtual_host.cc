@@ -409,11 +409,10 @@ void VirtualHost::route(Exchange* exchange, std::string_view key,
     return;
   }
   to_visit_.assign(1, exchange);
-  std::vector<Exchange*> visited;
+  ++visits_;
   for (size_t i = 0; i < to_visit_.size(); ++i) {
     auto& at = *to_visit_[i];
-    if (std::ranges::find(visited, &at) != visited.end()) continue;
-    visited.push_back(&at);
+    if (std::exchange(at.visit, visits_) == visits_) continue;
     if (at.type() == Exchange::Type::kHeaders && !headers) headers = properties.header_table();
     matching_.clear();
     at.match({key, headers ? &*headers : nullptr}, matching_);

@@ -158,6 +158,7 @@ class VirtualHost final : public QueueHost {
   StringMap<std::shared_ptr<Consumer>> reply_to_;
   std::unordered_map<uint64_t, std::vector<std::string>> exclusive_;  // Names, by connection.
   uint64_t routing_ = 0;
+  uint64_t visits_ = 0;  // Of route(), of which a routing has one for each key.
   std::vector<Binding*> matching_;
   std::vector<Exchange*> to_visit_;
 };

@@ -16,11 +16,13 @@ namespace {
 using std::chrono::milliseconds;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kKills = 30;
-constexpr int kMostMillis = 2000;  // It is slow to start.
+constexpr int kKills = 15;
+constexpr int kMostMillis = 3000;  // They are slow to begin.
+constexpr uint64_t kLeastConfirmed = 1;
 #else
 constexpr int kKills = 200;
 constexpr int kMostMillis = 250;
+constexpr uint64_t kLeastConfirmed = 10'000;
 #endif
 constexpr size_t kLanes = 8;
 
@@ -98,7 +100,7 @@ TEST_F(Crash, KilledManyTimesUnderConfirmedLoadLosesAndRepeatsNothing) {
     confirmed += lane->confirmed();
   }
   std::cout << "  " << kKills << " kills, " << confirmed << " messages confirmed\n";
-  EXPECT_GT(confirmed, uint64_t{10 * kKills});
+  EXPECT_GE(confirmed, kLeastConfirmed);
   expect_all_kept(lanes);
 }
 
