@@ -300,8 +300,7 @@ void Broker::Core::log_is_durable(uint64_t sequence) {
     const auto hold = found->second;
     hold->durable(durable_);
   }
-  update_overload();
-  end_turn_later();  // The log forgets what is on disk.
+  end_turn_later();  // The log forgets what is on disk, and who waited for that goes on.
 }
 
 void Broker::Core::update_overload() {
