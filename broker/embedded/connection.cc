@@ -280,7 +280,8 @@ void Connection::open(WireReader& arguments) {
   if (heartbeat_ > Millis(0)) beat();
 }
 
-// Twice an interval: one is sent when nothing else was, and four without anything received end it.
+// Twice an interval one is sent, for some clients give up after one interval of silence, and four
+// without anything received end it. It goes before what waits for the disk.
 void Connection::beat() {
   timer_.expires_after(heartbeat_ / 2);
   timer_.async_wait([self = shared_from_this()](boost::system::error_code error) {
@@ -292,11 +293,10 @@ void Connection::beat() {
       self->drop("missed heartbeats from the client");
       return;
     }
-    if (!self->sent_ && !self->is_writing_) {
-      write_heartbeat(self->output_);
-      self->host_.send_later(*self);
+    if (!self->is_writing_) {
+      write_heartbeat(self->writing_);
+      self->write();
     }
-    self->sent_ = false;
     self->beat();
   });
 }
@@ -461,8 +461,12 @@ void Connection::send() {
 
 void Connection::write_now() {
   if (is_writing_ || output_.empty() || is_held() || state_ == State::kEnded) return;
-  is_writing_ = true;
   std::swap(writing_, output_);
+  write();
+}
+
+void Connection::write() {
+  is_writing_ = true;
   boost::asio::async_write(
       socket_, boost::asio::buffer(writing_),
       [self = shared_from_this()](boost::system::error_code error, size_t /*bytes*/) {
@@ -478,7 +482,6 @@ void Connection::write_now() {
 }
 
 void Connection::written() {
-  sent_ = true;
   if (writing_.capacity() > 2 * kFullBytes) writing_ = {};
   if (ends_when_written_ && output_.empty()) {
     drop("");

@@ -79,6 +79,7 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   void client_closes();
   void beat();
   void write_now();
+  void write();
   void written();
   bool is_held() const { return held_until_.has_value(); }
 
@@ -118,7 +119,6 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   boost::asio::steady_timer timer_;  // Of the handshake, then of heartbeats.
   Millis heartbeat_{0};
   bool received_ = false;  // Since the last beat.
-  bool sent_ = false;
   int silent_beats_ = 0;
 };
 
