@@ -21,9 +21,11 @@
 namespace postoffice::embedded {
 namespace {
 
-// Not yet on disk: publishers wait above the first, until it is below the second.
+// Not yet on disk: publishers wait above the first, until it is below the second. Above the third
+// everybody waits: acknowledgements and declarations are written too.
 constexpr size_t kOverloadBytes = 32 << 20;
 constexpr size_t kRelievedBytes = 16 << 20;
+constexpr size_t kMostUnwrittenBytes = 128 << 20;
 constexpr int64_t kMostReceivingBytes = 1LL << 30;
 constexpr Millis kSecond{1000};
 // For clients to answer connection.close.
@@ -49,7 +51,7 @@ class Broker::Core final : public ConnectionHost, public Turn {
   void tell_durable(Connection& connection) override { waiting_.insert(&connection); }
   const std::optional<std::string>& blocked() const override { return blocked_; }
   bool has_failed() const override { return state_ == Log::State::kFailed; }
-  bool is_overloaded() const override { return overloaded_; }
+  Load load() const override { return load_; }
   bool receiving(int64_t more_bytes) override;
   void ended(Connection& connection) override;
 
@@ -67,7 +69,7 @@ class Broker::Core final : public ConnectionHost, public Turn {
   void end_turn_later();
   void end_turn();
   void log_is_durable(uint64_t sequence);
-  void update_overload();
+  void update_load();
   void log_changed(Log::State state, const std::string& why);
   uint64_t free_bytes() const;
   void check_disk();
@@ -96,7 +98,7 @@ class Broker::Core final : public ConnectionHost, public Turn {
   std::string state_why_;
   bool disk_is_low_ = false;
   std::optional<std::string> blocked_;
-  bool overloaded_ = false;
+  Load load_ = Load::kNormal;
   int64_t receiving_ = 0;
 
   Deadlines deadlines_;
@@ -282,7 +284,7 @@ void Broker::Core::end_turn() {
     queue->pump();
   }
   store_.flush();
-  update_overload();
+  update_load();
   for (auto* const connection : std::exchange(to_send_, {})) {
     const auto found = connections_.find(connection);
     if (found == connections_.end()) continue;
@@ -303,10 +305,17 @@ void Broker::Core::log_is_durable(uint64_t sequence) {
   end_turn_later();  // The log forgets what is on disk, and who waited for that goes on.
 }
 
-void Broker::Core::update_overload() {
-  const bool was_overloaded = overloaded_;
-  overloaded_ = store_.unwritten_bytes() > (overloaded_ ? kRelievedBytes : kOverloadBytes);
-  if (!was_overloaded || overloaded_) return;
+void Broker::Core::update_load() {
+  const size_t bytes = store_.unwritten_bytes();
+  const Load before = load_;
+  if (bytes > kMostUnwrittenBytes) {
+    load_ = Load::kHoldsAll;
+  } else if (bytes > (before == Load::kNormal ? kOverloadBytes : kRelievedBytes)) {
+    load_ = Load::kHoldsPublishers;
+  } else {
+    load_ = Load::kNormal;
+  }
+  if (load_ >= before) return;
   for (const auto& [connection, hold] : std::unordered_map(connections_)) connection->resume();
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/error.h"
 #include "broker/embedded/generated_name.h"
 #include "broker/embedded/stream.h"
 
@@ -402,14 +403,18 @@ void Channel::get(WireReader& arguments) {
   const bool no_ack = bit(arguments.octet(), 0);
   if (queue->is_stream()) not_implemented("basic.get from a stream");
   while (auto entry = queue->take()) {
-    const bool written = write_content_of(*entry, queue.get(), [&](const Content& content) {
+    const auto written = write_content_of(*entry, queue.get(), [&](const Content& content) {
       MethodWriter writer(host_.output(), number, AMQP_BASIC_GET_OK_METHOD);
       writer->u64(unsettled_.next_tag()).octet(entry->redelivered ? 1 : 0);
       writer->short_string(content.exchange).short_string(content.routing_key);
       writer->u32(static_cast<uint32_t>(queue->ready()));
     });
-    if (!written || no_ack) queue->settle(*entry);
-    if (!written) continue;
+    if (written == Written::kLater) {
+      queue->set_aside(std::move(*entry), unreadable_);
+      continue;
+    }
+    if (written == Written::kLost || no_ack) queue->settle(*entry);
+    if (written == Written::kLost) continue;
     if (no_ack) {
       unsettled_.skip();
     } else {
@@ -435,14 +440,19 @@ void Channel::deliver(const std::shared_ptr<Consumer>& consumer, Entry entry) {
   const auto* const queue = consumer->queue.get();
   // Replies wait in no queue: a client that does not read loses them.
   if (queue == nullptr && host_.is_overfull()) return;
-  const bool written = write_content_of(entry, queue, [&](const Content& content) {
+  const auto written = write_content_of(entry, queue, [&](const Content& content) {
     MethodWriter writer(host_.output(), number, AMQP_BASIC_DELIVER_METHOD);
     writer->short_string(consumer->tag).u64(unsettled_.next_tag());
     writer->octet(entry.redelivered ? 1 : 0);
     writer->short_string(content.exchange).short_string(content.routing_key);
   });
-  if (!written || consumer->no_ack) {
-    if (written) unsettled_.skip();
+  if (written == Written::kLater) {
+    consumer->next_offset = entry.seq;  // Of a stream, which has it still.
+    consumer->queue->set_aside(std::move(entry), unreadable_);
+    return;
+  }
+  if (written == Written::kLost || consumer->no_ack) {
+    if (written == Written::kYes) unsettled_.skip();
     if (queue != nullptr) consumer->queue->settle(entry);
     return;
   }
@@ -456,8 +466,7 @@ void Channel::note_delivered(const Queue& queue, const Entry& entry) {
   if (queue.is_stored() && entry.seq >= queue.delivered()) host_.store().delivered(queue);
 }
 
-// False: its content cannot be read, and it is lost.
-bool Channel::write_content_of(const Entry& entry, const Queue* queue, auto&& write_method) {
+Channel::Written Channel::write_content_of(const Entry& entry, const Queue* queue, auto&& write_method) {
   const uint32_t returns =
       queue != nullptr && queue->is_quorum() ? queue->return_count(entry.seq) : 0;
   const bool has_more_headers = queue != nullptr && (queue->is_stream() || returns > 0);
@@ -471,10 +480,13 @@ bool Channel::write_content_of(const Entry& entry, const Queue* queue, auto&& wr
       properties = Properties::read(content.properties);
       headers = properties.header_table();
     }
+  } catch (const Transient& error) {
+    unreadable_ = error.what();
+    return Written::kLater;
   } catch (const std::runtime_error& error) {
     spdlog::error("broker: a message of queue {} is lost: {}",
                   queue != nullptr ? queue->name() : kReplyTo, error.what());
-    return false;
+    return Written::kLost;
   }
   ++host_.virtual_host().traffic.delivered;
   write_method(content);
@@ -492,7 +504,7 @@ bool Channel::write_content_of(const Entry& entry, const Queue* queue, auto&& wr
   } else {
     write_content(host_.output(), number, host_.frame_max(), content.properties, content.body);
   }
-  return true;
+  return Written::kYes;
 }
 
 void Channel::drained() {
@@ -580,6 +592,7 @@ void Channel::header(std::string_view payload) {
   }
   publish_->body_bytes = bytes;
   publish_->properties = reader.rest();
+  host_.receiving(static_cast<int64_t>(publish_->properties.size()));
   publish_->body.reserve(std::min<size_t>(bytes, kMostReservedBytes));
   if (bytes == 0) end_publish();
 }
@@ -597,7 +610,7 @@ void Channel::body(std::string_view payload) {
 }
 
 void Channel::forget_receiving() {
-  if (publish_) host_.receiving(-static_cast<int64_t>(publish_->body.size()));
+  if (publish_) host_.receiving(-publish_->received());
   publish_.reset();
 }
 
@@ -609,7 +622,7 @@ void Channel::forget_uncommitted() {
 void Channel::end_publish() {
   const bool takes_messages = host_.publishes();
   Publish publish = std::move(*publish_);
-  host_.receiving(-static_cast<int64_t>(publish.body.size()));
+  host_.receiving(-publish.received());
   publish_.reset();
   check(publish, Properties::read(publish.properties));
   if (!takes_messages) {
@@ -625,10 +638,10 @@ void Channel::end_publish() {
     put(publish);
     return;
   }
-  const size_t bytes = sizeof(publish) + publish.properties.size() + publish.body.size();
-  uncommitted_bytes_ += static_cast<int64_t>(bytes);
+  const int64_t bytes = static_cast<int64_t>(sizeof(publish)) + publish.received();
+  uncommitted_bytes_ += bytes;
   uncommitted_.push_back(std::move(publish));
-  host_.receiving(static_cast<int64_t>(bytes));
+  host_.receiving(bytes);
 }
 
 void Channel::check(const Publish& publish, const Properties& properties) const {

@@ -51,6 +51,8 @@ struct Publish {
   std::optional<uint64_t> body_bytes;  // Known once the header was there.
   std::string properties;
   std::string body;
+
+  int64_t received() const { return static_cast<int64_t>(properties.size() + body.size()); }
 };
 
 // What a client says of deliveries.
@@ -130,10 +132,13 @@ class Channel final : public Receiver {
   // Sends a method without arguments.
   void reply(uint32_t method);
   void note_delivered(const Queue& queue, const Entry& entry);
-  bool write_content_of(const Entry& entry, const Queue* queue, auto&& write_method);
+  enum class Written { kYes, kLost, kLater };
+  // kLost: its content is damaged. kLater: the disk cannot be read now, `unreadable_` says why.
+  Written write_content_of(const Entry& entry, const Queue* queue, auto&& write_method);
   void drop_consumer(const std::shared_ptr<Consumer>& consumer);
 
   ChannelHost& host_;
+  std::string unreadable_;
   std::optional<Publish> publish_;
   std::map<std::string, std::shared_ptr<Consumer>, std::less<>> consumers_;
   UnsettledDeliveries unsettled_;

@@ -28,6 +28,8 @@ constexpr size_t kFullBytes = 512 << 10;
 // Requests too: their answers are larger than they are. More than above, because a client may write
 // a lot before it reads.
 constexpr size_t kOverfullBytes = 16 << 20;
+// Of messages that are not complete or not committed, so that no client takes all there is for all.
+constexpr int64_t kMostReceivingBytes = 512LL << 20;
 
 }  // namespace
 
@@ -94,7 +96,9 @@ bool Connection::may_process() const {
     was_full_ = true;
     return false;
   }
-  return !(publishes_ && (host_.blocked() || host_.is_overloaded()));
+  using enum ConnectionHost::Load;
+  if (publishes_) return !host_.blocked() && host_.load() == kNormal;
+  return host_.load() != kHoldsAll;
 }
 
 void Connection::resume() {
@@ -525,6 +529,10 @@ void Connection::receiving(int64_t more_bytes) {
     throw ConnectionError(ReplyCode::kResourceError,
                           "too many bytes of unfinished messages on all connections");
   }
+  if (more_bytes > 0 && receiving_ > kMostReceivingBytes) {
+    throw ConnectionError(ReplyCode::kResourceError,
+                          "too many bytes of unfinished messages on this connection");
+  }
 }
 
 void Connection::refuse_unconfirmed() {
@@ -579,7 +587,6 @@ void Connection::drop(const std::string& why) {
   if (vhost_ != nullptr) vhost_->delete_exclusive_queues(id_);
   boost::system::error_code error;
   socket_.close(error);
-  host_.receiving(-receiving_);
   host_.ended(*this);
 }
 

@@ -31,8 +31,10 @@ class ConnectionHost {
   virtual const std::optional<std::string>& blocked() const = 0;
   // The log takes nothing any more.
   virtual bool has_failed() const = 0;
-  // More waits for the disk than should: resume() is called when less does.
-  virtual bool is_overloaded() const = 0;
+  // More waits for the disk than should, for publishers or for everybody: resume() is called when
+  // less does.
+  enum class Load { kNormal, kHoldsPublishers, kHoldsAll };
+  virtual Load load() const = 0;
   // Bytes of content being received on all connections. False: they are too many.
   virtual bool receiving(int64_t more_bytes) = 0;
   virtual void ended(Connection& connection) = 0;

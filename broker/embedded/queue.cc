@@ -1,11 +1,15 @@
 #include "broker/embedded/queue.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
+#include <utility>
 
 namespace postoffice::embedded {
 namespace {
 
 constexpr Millis kRetryDeadLetters{1000};
+constexpr Millis kSetAside{1000};
 // Of dead letters in one turn; more than that wait a little.
 constexpr int64_t kDeadLetterBytes = 4 << 20;
 constexpr int64_t kDeadLetterOverheadBytes = 500;
@@ -205,6 +209,7 @@ void Queue::on_time() {
     return;
   }
   drop_expired(offered_);
+  if (!set_aside_.empty() && now >= put_back_at_) put_back_set_aside();
   if (!undeliverable_.empty() && now >= retry_dead_letters_at_) retry_dead_letters();
   plan();
 }
@@ -226,6 +231,7 @@ void Queue::plan() {
   };
   if (arguments_.expires && consumers_.empty()) at(used_at_ + *arguments_.expires);
   if (!undeliverable_.empty()) at(retry_dead_letters_at_);
+  if (!set_aside_.empty()) at(put_back_at_);
   if (is_postponed_) {
     host_.call_at(*this, SteadyClock::now() + kDeadLetterPause);
     return;
@@ -274,11 +280,28 @@ void Queue::requeue(Entry entry) {
     }
     host_.returned(*this, entry, count);
   }
+  put_back(std::move(entry));
+}
+
+void Queue::put_back(Entry entry) {
   count_in(entry);
   auto& level = level_of(entry.priority);
   const uint64_t seq = entry.seq;
   level.returned.emplace(seq, std::move(entry));
   host_.wake(*this);
+}
+
+void Queue::set_aside(Entry entry, const std::string& why) {
+  if (set_aside_.empty()) {
+    spdlog::error("broker: messages of queue {} are delivered later: {}", name(), why);
+    put_back_at_ = SteadyClock::now() + kSetAside;
+  }
+  set_aside_.push_back(std::move(entry));
+  plan();
+}
+
+void Queue::put_back_set_aside() {
+  for (auto& entry : std::exchange(set_aside_, {})) put_back(std::move(entry));
 }
 
 void Queue::reject(const Entry& entry, DeathReason reason) {
@@ -293,6 +316,7 @@ void Queue::reject(const Entry& entry, DeathReason reason) {
 
 uint64_t Queue::purge() {
   touch();
+  put_back_set_aside();
   const uint64_t count = ready_;
   for (auto& level : levels_) {
     while (!level.empty()) settle(pop_from(level));
@@ -336,6 +360,7 @@ void Queue::remove(const std::shared_ptr<Consumer>& consumer) {
 void Queue::close() {
   if (closed_) return;
   closed_ = true;
+  put_back_set_aside();
   for (auto& level : levels_) {
     for (auto& entry : level.fresh) entry.message->remove_place(*this, entry.seq);
     for (auto& [seq, entry] : level.returned) entry.message->remove_place(*this, seq);

@@ -33,8 +33,8 @@ class QueueHost {
   // The entry was acknowledged, dropped or dead-lettered.
   virtual void settled(Queue& queue, const Entry& entry) = 0;
   virtual void returned(Queue& queue, const Entry& entry, uint32_t count) = 0;
-  // Publishes the entry to the queue's dead letter exchange. False: at least once was asked for and
-  // no queue took it.
+  // Publishes the entry to the queue's dead letter exchange. False: it is tried again later, since
+  // its content cannot be read now, or at least once was asked for and no queue took it.
   virtual bool dead_letter(Queue& queue, const Entry& entry, DeathReason reason) = 0;
   // More waits for the disk than should: dead letters have to wait.
   virtual bool is_behind() const = 0;
@@ -81,6 +81,8 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   virtual void settle(const Entry& entry);
   // Back to its place, to be delivered again.
   virtual void requeue(Entry entry);
+  // Its content cannot be read now: it goes back to its place after a while, others pass it.
+  void set_aside(Entry entry, const std::string& why);
   // Dead-letters it, or drops it.
   virtual void reject(const Entry& entry, DeathReason reason);
   // Drops what is ready, and returns how many.
@@ -96,6 +98,8 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   // Cancels all consumers. It takes nothing more.
   virtual void close();
   bool is_closed() const { return closed_; }
+  // Some could not be dead-lettered yet.
+  bool has_undeliverable() const { return !undeliverable_.empty(); }
   // x-expires counts from now on again.
   void touch();
 
@@ -111,6 +115,7 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   // The consumer whose turn it is and who can take one; none: nullptr.
   std::shared_ptr<Consumer> next_consumer();
   void drop(const Entry& entry) { host_.settled(*this, entry); }
+  bool has_set_aside() const { return !set_aside_.empty(); }
 
   QueueHost& host_;
   std::vector<std::shared_ptr<Consumer>> consumers_;  // By priority, within one in turn.
@@ -133,6 +138,8 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   void drop_surplus();
   // Of those at the head, up to `last_seq`.
   void drop_expired(uint64_t last_seq);
+  virtual void put_back(Entry entry);
+  void put_back_set_aside();
   void retry_dead_letters();
   // A turn dead-letters only so much: each letter is read, and waits in memory for the disk. False:
   // the rest is postponed.
@@ -150,7 +157,9 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   uint64_t delivered_ = 0;  // The highest seq that was.
   uint64_t offered_ = 0;  // The highest seq that consumers could have: even with a TTL of 0, once.
   std::unordered_map<uint64_t, uint32_t> returns_;
-  // Of at-least-once dead-lettering: those that no queue took.
+  std::vector<Entry> set_aside_;
+  SteadyClock::time_point put_back_at_{};
+  // Those that could not be dead-lettered yet.
   std::deque<std::pair<Entry, DeathReason>> undeliverable_;
   SteadyClock::time_point retry_dead_letters_at_{};
   int64_t dead_letter_bytes_ = 0;  // Left in this turn.

@@ -37,7 +37,8 @@ void Stream::pump() {
   drop_old();
   for (const auto& consumer : std::vector(consumers_)) {
     consumer->next_offset = std::max(consumer->next_offset, first_offset());
-    while (consumer->next_offset < next_offset_ && consumer->receiver->can_take(*consumer)) {
+    while (consumer->next_offset < next_offset_ && !has_set_aside() &&
+           consumer->receiver->can_take(*consumer)) {
       const uint64_t offset = consumer->next_offset++;
       const auto& item = items_[offset - first_offset()];
       consumer->receiver->deliver(consumer, {item.message, offset, 0, 0, false});
@@ -47,6 +48,7 @@ void Stream::pump() {
 
 void Stream::settle(const Entry& /*entry*/) { host_.wake(*this); }
 void Stream::requeue(Entry /*entry*/) { host_.wake(*this); }
+void Stream::put_back(Entry /*entry*/) { host_.wake(*this); }
 void Stream::reject(const Entry& /*entry*/, DeathReason /*reason*/) { host_.wake(*this); }
 
 void Stream::close() {

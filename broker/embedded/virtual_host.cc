@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/error.h"
 #include "broker/embedded/dead_letters.h"
 #include "broker/embedded/generated_name.h"
 #include "broker/embedded/stream.h"
@@ -139,7 +140,7 @@ bool VirtualHost::declare(const ExchangeDeclaration& declaration) {
     if (!same_argument(is.arguments, declaration.arguments, "alternate-exchange")) {
       refuse_inequivalent("alternate-exchange", what);
     }
-    return false;
+    return declaration.durable;
   }
   if (is_reserved(declaration.name)) {
     throw ChannelError(ReplyCode::kAccessRefused, "exchange name " + in_quotes(declaration.name) +
@@ -227,7 +228,8 @@ VirtualHost::Declared VirtualHost::declare(const QueueDeclaration& declaration) 
       }
     }
     existing->touch();
-    return {std::move(existing), false};
+    const bool logged = existing->is_stored();
+    return {std::move(existing), logged};
   }
   if (is_reserved(declaration.name)) {
     throw ChannelError(ReplyCode::kAccessRefused, "queue name " + in_quotes(declaration.name) +
@@ -331,8 +333,9 @@ bool VirtualHost::bind(const BindingRequest& request) {
   if (request.source.empty() || (request.to_exchange && request.destination.empty())) {
     refuse_default_exchange();
   }
-  if (source.find(to_queue.get(), to_exchange, request.routing_key, request.arguments) != nullptr) {
-    return false;
+  if (const auto* const existing =
+          source.find(to_queue.get(), to_exchange, request.routing_key, request.arguments)) {
+    return is_stored(*existing);
   }
   auto& binding =
       add_binding(source, to_queue.get(), to_exchange, request.routing_key, request.arguments);
@@ -556,6 +559,12 @@ bool VirtualHost::dead_letter(Queue& queue, const Entry& entry, DeathReason reas
                             properties, destinations, now);
     if (result.stored) store_.replaced();
     return result.routed || !keep;
+  } catch (const Transient& error) {
+    if (!queue.has_undeliverable()) {
+      spdlog::error("broker: messages of queue {} are dead-lettered later: {}", queue.name(),
+                    error.what());
+    }
+    return false;
   } catch (const std::runtime_error& error) {
     spdlog::error("broker: a message of queue {} cannot be dead-lettered: {}", queue.name(),
                   error.what());

@@ -63,3 +63,7 @@ std::vector<std::string> numbered(int first, int last);  // "1", "2"...
 #define INSTANTIATE_ON_ENGINES(suite)                                    \
   INSTANTIATE_TEST_SUITE_P(RabbitMq, suite, testing::Values(&rabbitmq)); \
   INSTANTIATE_TEST_SUITE_P(Embedded, suite, testing::Values(&embedded))
+
+// The same on the embedded broker only: where RabbitMQ does something else.
+#define INSTANTIATE_ON_EMBEDDED(suite) \
+  INSTANTIATE_TEST_SUITE_P(Embedded, suite, testing::Values(&embedded))

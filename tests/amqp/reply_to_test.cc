@@ -10,7 +10,9 @@ class ReplyToTest : public ChannelTest {
  protected:
   static constexpr const char* kPseudoQueue = "amq.rabbitmq.reply-to";
 };
+class ReplyToEmbeddedTest : public ReplyToTest {};
 INSTANTIATE_ON_ENGINES(ReplyToTest);
+INSTANTIATE_ON_EMBEDDED(ReplyToEmbeddedTest);
 
 TEST_P(ReplyToTest, ReplyComesBackToTheRequester) {
   ch().declare(q());
@@ -63,8 +65,8 @@ TEST_P(ReplyToTest, OtherReplyToIsLeftAlone) {
 }
 
 // They were kept in memory without end.
-TEST_P(ReplyToTest, RepliesToAClientThatDoesNotReadAreDropped) {
-  if (engine().is_rabbitmq()) return;  // It keeps them.
+// RabbitMQ: it keeps them.
+TEST_P(ReplyToEmbeddedTest, RepliesToAClientThatDoesNotReadAreDropped) {
   ch().declare(q());
   ch().consume(kPseudoQueue, {.no_ack = true});
   ch().publish(q(), "request", {.reply_to = kPseudoQueue});

@@ -35,7 +35,7 @@ class ScriptedBroker : public ConnectionHost, public Turn {
   void tell_durable(Connection& /*connection*/) override { waits = true; }
   const std::optional<std::string>& blocked() const override { return blocked_; }
   bool has_failed() const override { return false; }
-  bool is_overloaded() const override { return false; }
+  Load load() const override { return Load::kNormal; }
   bool receiving(int64_t more_bytes) override {
     received_bytes += more_bytes;
     return true;
