@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kMaxHeadBytes = 32 * 1024;
 constexpr size_t kMaxChunkLineBytes = 256;
+constexpr size_t kMaxPlainLineBytes = 4096;
 constexpr std::string_view kHiddenName = "-----";  // As long as "Range", so that nothing moves.
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -27,6 +28,11 @@ bool lists(std::string_view list, std::string_view word) {
     list.remove_prefix(std::min(comma + 1, list.size()));
   }
   return false;
+}
+
+bool is_plain_value(std::string_view line) {
+  return line.size() <= kMaxPlainLineBytes && !line.empty() &&
+         std::ranges::all_of(line, [](char c) { return (c >= ' ' && c <= '~') || c == '\t'; });
 }
 
 // RFC 9110 section 5.6.2.
@@ -50,6 +56,7 @@ void HttpFraming::reset() {
   state_ = State::kHead;
   skipped_bytes_ = scanned_ = line_start_ = head_bytes_ = body_bytes_ = trailer_bytes_ = 0;
   http_1_0_ = closes_ = asks_keep_alive_ = expects_continue_ = chunked_ = false;
+  is_plain_ = true;
   content_length_.reset();
   chunk_left_ = 0;
 }
@@ -138,6 +145,7 @@ HttpFraming::Progress HttpFraming::read_header(std::string_view line) {
     return refuse(400, "each header must be a line of its own: Name: value");
   }
   const std::string_view value = trim(line.substr(colon + 1));
+  is_plain_ &= is_plain_value(value);
   if (same_word(name, "Content-Length")) {
     const auto length = parse_integer<uint64_t>(value);
     if (!length || content_length_) {
@@ -149,14 +157,17 @@ HttpFraming::Progress HttpFraming::read_header(std::string_view line) {
       return refuse(501, "of the transfer encodings only chunked is understood");
     }
     chunked_ = true;
+    is_plain_ = false;
   } else if (same_word(name, "Content-Encoding")) {
     if (!value.empty() && !same_word(value, "identity")) {
       return refuse(415, "send the body without Content-Encoding");
     }
   } else if (same_word(name, "Connection")) {
+    is_plain_ = false;
     closes_ |= lists(value, "close");
     asks_keep_alive_ |= lists(value, "keep-alive");
   } else if (same_word(name, "Expect")) {
+    is_plain_ = false;
     expects_continue_ = !http_1_0_ && same_word(value, "100-continue");
   }
   return Progress::kComplete;

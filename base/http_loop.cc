@@ -9,7 +9,7 @@
 #include <system_error>
 #include <utility>
 
-#include "base/http_problem.h"
+#include "base/http_answer.h"
 
 namespace postoffice {
 namespace {
@@ -47,9 +47,11 @@ bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || 
 
 }  // namespace
 
-HttpLoop::HttpLoop(Options options, std::vector<FileDescriptor> listening, Dispatch dispatch)
+HttpLoop::HttpLoop(Options options, std::vector<FileDescriptor> listening, Dispatch dispatch,
+                   HttpDirect* direct)
     : options_(std::move(options)),
       dispatch_(std::move(dispatch)),
+      direct_(direct),
       listening_(std::move(listening)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       scratch_(kReadBytes) {
@@ -108,6 +110,7 @@ void HttpLoop::run() {
       poll_listening(EPOLLIN);
     }
     if (!stop_entered_ && stopping_) enter_stopping();
+    if (direct_ != nullptr) direct_->end_of_round();
     list(State::kClosed).clear();
   }
   close_everything();
@@ -241,9 +244,29 @@ void HttpLoop::answer(HttpConnection& connection, std::string answer, bool close
     connection.answered_ = true;
     answered_.push_back(&connection);
     urgent |= connection.needs_loop_ || stopping_;
+    // Otherwise the loop needs to know only when the client sends its next request, which wakes it.
+    if (urgent) ring_once();
   }
-  // Otherwise the loop needs to know only when the client sends its next request, which wakes it.
-  if (urgent) wakeup_.ring();
+}
+
+void HttpLoop::answer_direct(HttpConnection& connection, std::string answer, bool close) {
+  connection.is_direct_ = false;
+  connection.output_ = std::move(answer);
+  connection.written_ = 0;
+  connection.close_after_output_ = close;
+  enter(connection, State::kWriting);
+  write_to(connection);
+}
+
+void HttpLoop::post(std::function<void()> task) {
+  const std::lock_guard lock(answered_mutex_);
+  tasks_.push_back(std::move(task));
+  ring_once();
+}
+
+// With answered_mutex_ held.
+void HttpLoop::ring_once() {
+  if (!std::exchange(rung_, true)) wakeup_.ring();
 }
 
 void HttpLoop::take_back_answered() {
@@ -251,12 +274,16 @@ void HttpLoop::take_back_answered() {
   {
     const std::lock_guard lock(answered_mutex_);
     taken_back_.swap(answered_);
+    running_tasks_.swap(tasks_);
+    rung_ = false;
     for (auto* connection : taken_back_) {
       connection->answered_ = false;
       connection->needs_loop_ = false;
     }
   }
   for (auto* connection : taken_back_) resume(*connection);
+  for (const auto& task : running_tasks_) task();
+  running_tasks_.clear();
 }
 
 void HttpLoop::resume(HttpConnection& connection) {
@@ -279,6 +306,7 @@ void HttpLoop::on_event(HttpConnection& connection) {
     case State::kBusy:
       break;
   }
+  if (connection.is_direct_) return poll_for(connection, 0);
   {
     const std::lock_guard lock(answered_mutex_);
     if (!connection.answered_) connection.needs_loop_ = true;
@@ -312,7 +340,9 @@ void HttpLoop::advance(HttpConnection& connection) {
     case HttpFraming::Progress::kComplete:
       enter(connection, State::kBusy);
       connection.arrived_at_ = now_;
-      dispatch_(connection);
+      connection.is_direct_ =
+          direct_ != nullptr && connection.framing_.is_plain() && direct_->take(connection);
+      if (!connection.is_direct_) dispatch_(connection);
       return;
     case HttpFraming::Progress::kRefused: {
       const auto& [status, detail] = connection.framing_.refusal();
@@ -334,14 +364,7 @@ void HttpLoop::send_continue(HttpConnection& connection) {
 }
 
 void HttpLoop::refuse(HttpConnection& connection, int status, const std::string& detail) {
-  const std::string problem = problem_json(status, detail);
-  connection.output_ = "HTTP/1.1 " + std::to_string(status) + " " + reason_phrase(status) +
-                       "\r\nContent-Type: " + kProblemType +
-                       "\r\nContent-Length: " + std::to_string(problem.size()) +
-                       "\r\nConnection: close\r\n";
-  if (status == 503) connection.output_ += "Retry-After: 1\r\n";
-  if (status == 415) connection.output_ += "Accept-Encoding: identity\r\n";
-  connection.output_ += "\r\n" + problem;
+  connection.output_ = HttpAnswer::problem(status, detail).text(/*close=*/true);
   connection.written_ = 0;
   connection.close_after_output_ = connection.linger_ = true;
   connection.input_ = {};

@@ -25,6 +25,13 @@ namespace postoffice {
 // belongs to whoever answers the request.
 class HttpConnection {
  public:
+  // "POST /callback HTTP/1.1".
+  std::string_view request_line() const {
+    return std::string_view(input_).substr(0, input_.find('\r'));
+  }
+  std::string_view body() const {
+    return std::string_view(input_).substr(framing_.head_bytes(), framing_.body_bytes());
+  }
   // The whole request, head and body; a chunked body is decoded.
   std::string_view request() const {
     return std::string_view(input_).substr(0, framing_.head_bytes() + framing_.body_bytes());
@@ -66,6 +73,7 @@ class HttpConnection {
   bool close_after_output_ = false;
   bool linger_ = false;
   bool continue_sent_ = false;
+  bool is_direct_ = false;  // An HttpDirect answers it.
 
   // Of the loop's thread.
   State state_ = State::kIdle;
@@ -77,6 +85,17 @@ class HttpConnection {
   // Guarded by HttpLoop::answered_mutex_.
   bool answered_ = false;
   bool needs_loop_ = false;
+};
+
+// Answers plain requests (HttpFraming::is_plain()) on the loop's thread. All of it is called there.
+class HttpDirect {
+ public:
+  virtual ~HttpDirect() = default;
+  // Whether it answers the request, later and once, by HttpLoop::answer_direct(). Otherwise the
+  // request is dispatched like any other. Must not block.
+  virtual bool take(HttpConnection& connection) = 0;
+  // No more requests for now: called after each round of events, and once a second at least.
+  virtual void end_of_round() = 0;
 };
 
 // Owns listening sockets and connections on one thread: accepts, gathers whole requests, keeps
@@ -101,7 +120,9 @@ class HttpLoop {
   // once, later, on any thread.
   using Dispatch = std::function<void(HttpConnection&)>;
 
-  HttpLoop(Options options, std::vector<FileDescriptor> listening, Dispatch dispatch);
+  // `direct` may be nullptr, and outlives the loop's thread.
+  HttpLoop(Options options, std::vector<FileDescriptor> listening, Dispatch dispatch,
+           HttpDirect* direct = nullptr);
   ~HttpLoop();
 
   void start();
@@ -112,6 +133,10 @@ class HttpLoop {
 
   // Sends `answer` without blocking and gives the connection back. Any thread.
   void answer(HttpConnection& connection, std::string answer, bool close);
+  // Answers what HttpDirect took. The loop's thread.
+  void answer_direct(HttpConnection& connection, std::string answer, bool close);
+  // Runs `task` on the loop's thread, soon; not at all once the loop has ended. Any thread.
+  void post(std::function<void()> task);
 
  private:
   using State = HttpConnection::State;
@@ -131,6 +156,7 @@ class HttpLoop {
   bool close_longest_idle();
 
   void take_back_answered();
+  void ring_once();
   void resume(HttpConnection& connection);
   void on_event(HttpConnection& connection);
   void read_from(HttpConnection& connection);
@@ -153,14 +179,17 @@ class HttpLoop {
 
   const Options options_;
   const Dispatch dispatch_;
+  HttpDirect* const direct_;
   std::vector<FileDescriptor> listening_;
   FileDescriptor epoll_;
   Wakeup wakeup_;
   std::atomic<bool> stopping_ = false;
 
   std::mutex answered_mutex_;
-  std::vector<HttpConnection*> answered_;    // Guarded by answered_mutex_.
-  SteadyClock::time_point stop_deadline_{};  // Set before stopping_ is, and constant from then on.
+  std::vector<HttpConnection*> answered_;     // Guarded by answered_mutex_.
+  std::vector<std::function<void()>> tasks_;  // Likewise.
+  bool rung_ = false;                         // Likewise.
+  SteadyClock::time_point stop_deadline_{};   // Set before stopping_ is, and constant from then on.
 
   // Of the loop's thread. Within a list the first deadline is the nearest, because all members have
   // the same timeout and enter at the end.
@@ -173,6 +202,7 @@ class HttpLoop {
   SteadyClock::time_point shortage_logged_at_{};
   SteadyClock::time_point now_{};
   std::vector<HttpConnection*> taken_back_;
+  std::vector<std::function<void()>> running_tasks_;
   std::vector<char> scratch_;
 
   Thread thread_;

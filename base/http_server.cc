@@ -12,10 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/http_loop.h"
 #include "base/http_problem.h"
-#include "base/http_stream.h"
-#include "base/json_text.h"
+#include "base/http_routes.h"
 #include "base/listening_socket.h"
 #include "base/thread.h"
 
@@ -37,38 +35,6 @@ size_t max_connections() {
       kMostConnections);
 }
 
-std::string what(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& exception) {
-    return exception.what();
-  } catch (...) {
-    return "not a std::exception";
-  }
-}
-
-std::string detail_of(const httplib::Request& request, int status) {
-  switch (status) {
-    case 404:
-      return "nothing is at " + request.method + " " + request.path;
-    case 414:
-      return "the request line is too long";
-    default:
-      return "the request is malformed, or one of its headers is too long";
-  }
-}
-
-// Of the request that this thread answers; httplib::Request has no room for it.
-SteadyClock::time_point& arrived_at() {
-  thread_local SteadyClock::time_point time;
-  return time;
-}
-
-bool is_form(const std::string& content_type) {
-  return content_type.starts_with("multipart/") ||
-         content_type.starts_with("application/x-www-form-urlencoded");
-}
-
 }  // namespace
 
 void answer_problem(httplib::Response& response, int status, const std::string& detail) {
@@ -76,62 +42,12 @@ void answer_problem(httplib::Response& response, int status, const std::string& 
   response.set_content(problem_json(status, detail), kProblemType);
 }
 
-// Routing, parsing and formatting by cpp-httplib, on memory.
-class HttpServer::Routes final : public httplib::Server {
- public:
-  explicit Routes(size_t max_body_bytes) {
-    set_payload_max_length(max_body_bytes);
-    set_error_handler([](const httplib::Request& request, httplib::Response& response) {
-      if (!response.body.empty()) return;
-      answer_problem(response, response.status, detail_of(request, response.status));
-    });
-    set_exception_handler([](const httplib::Request& request, httplib::Response& response,
-                             const std::exception_ptr& error) {
-      spdlog::error("{} {}: {}", request.method, json_quote(request.path), what(error));
-      answer_problem(response, 500, "the server failed: see its log");
-    });
-    // Called when the head of the answer is complete: takes back what does not hold here.
-    set_post_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
-      if (response.headers.erase("Keep-Alive") != 0) {
-        if (closing) {
-          response.set_header("Connection", "close");
-        } else if (request.version == "HTTP/1.0") {
-          response.set_header("Connection", "keep-alive");
-        }
-      }
-      response.headers.erase("Accept-Ranges");
-    });
-  }
-
-  // The whole answer; `close`: it is the last one of its connection. Any thread.
-  std::string answer(const HttpConnection& connection, bool close) {
-    HttpStream stream(connection.request(), connection.remote_ip(), connection.remote_port());
-    bool closed = false;
-    arrived_at() = connection.arrived_at();
-    process_request(stream, close, closed,
-                    [&](httplib::Request& request) { adapt(request, connection.body_bytes()); });
-    return stream.take_answer();
-  }
-
-  std::atomic<bool> closing = false;  // Answers are the last of their connection from now on.
-
- private:
-  // Framing is done: what cpp-httplib would do about it again, or otherwise, is taken away.
-  static void adapt(httplib::Request& request, size_t body_bytes) {
-    for (const char* name : {"Transfer-Encoding", "Content-Length", "Expect", "Accept-Encoding"}) {
-      request.headers.erase(name);
-    }
-    request.set_header("Content-Length", std::to_string(body_bytes));
-    if (is_form(request.get_header_value("Content-Type"))) request.headers.erase("Content-Type");
-  }
-};
-
 // The event loop and the threads that answer.
 class HttpServer::Listener {
  public:
-  Listener(Options options, Routes& routes) : options_(std::move(options)), routes_(routes) {}
+  Listener(Options options, HttpRoutes& routes) : options_(std::move(options)), routes_(routes) {}
 
-  void start() {
+  void start(HttpDirect* direct) {
     auto sockets = listen_on({.host = options_.host,
                               .port = options_.port,
                               .host_setting = options_.host_setting,
@@ -143,7 +59,7 @@ class HttpServer::Listener {
                           .max_connections = max_connections(),
                           .read_timeout = options_.read_timeout,
                           .keep_alive_timeout = options_.keep_alive_timeout},
-        std::move(sockets), [this](HttpConnection& connection) { enqueue(connection); });
+        std::move(sockets), [this](HttpConnection& connection) { enqueue(connection); }, direct);
     add_thread();
     loop_->start();
   }
@@ -161,6 +77,11 @@ class HttpServer::Listener {
   }
 
   uint16_t port() const { return port_; }
+  void post(std::function<void()> task) { loop_->post(std::move(task)); }
+  void answer_direct(HttpConnection& connection, const HttpAnswer& answer) {
+    const bool close = routes_.closing;
+    loop_->answer_direct(connection, answer.text(close), close);
+  }
 
  private:
   // Bounded by the number of connections: each has one request at a time. Threads are started when
@@ -218,7 +139,7 @@ class HttpServer::Listener {
   }
 
   const Options options_;
-  Routes& routes_;
+  HttpRoutes& routes_;
   uint16_t port_ = 0;
   std::unique_ptr<HttpLoop> loop_;
 
@@ -232,18 +153,28 @@ class HttpServer::Listener {
 };
 
 HttpServer::HttpServer(Options options)
-    : routes_(std::make_unique<Routes>(options.max_body_bytes)),
+    : routes_(std::make_unique<HttpRoutes>(options.max_body_bytes)),
       listener_(std::make_unique<Listener>(std::move(options), *routes_)) {}
 
 HttpServer::~HttpServer() { stop(SteadyClock::now()); }
 
 httplib::Server& HttpServer::routes() { return *routes_; }
 
-void HttpServer::start() { listener_->start(); }
+void HttpServer::set_direct(HttpDirect& direct) { direct_ = &direct; }
+
+void HttpServer::start() { listener_->start(direct_); }
+
+void HttpServer::post(std::function<void()> task) { listener_->post(std::move(task)); }
+
+void HttpServer::answer_direct(HttpConnection& connection, const HttpAnswer& answer) {
+  listener_->answer_direct(connection, answer);
+}
 
 void HttpServer::stop(SteadyClock::time_point deadline) { listener_->stop(deadline); }
 
-SteadyClock::time_point HttpServer::request_arrived_at() { return arrived_at(); }
+SteadyClock::time_point HttpServer::request_arrived_at() {
+  return HttpRoutes::request_arrived_at();
+}
 
 uint16_t HttpServer::port() const { return listener_->port(); }
 

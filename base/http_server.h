@@ -3,12 +3,17 @@
 #include <httplib.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
+#include "base/http_answer.h"
+#include "base/http_loop.h"
 #include "base/time.h"
 
 namespace postoffice {
+
+class HttpRoutes;
 
 // cpp-httplib's routes behind an event loop and listening sockets of our own: whole requests are
 // gathered by one thread (base/http_loop.h) and handled by a pool, so that idle and slow clients
@@ -45,6 +50,14 @@ class HttpServer {
   // Error, exception and post-routing handlers and the payload limit are taken.
   httplib::Server& routes();
 
+  // Before start(). `direct` is asked first for plain requests and outlives the server; what it
+  // took is answered before the server is destroyed, or never.
+  void set_direct(HttpDirect& direct);
+  // For `direct`: runs `task` on the loop's thread, unless the server has stopped. Any thread.
+  void post(std::function<void()> task);
+  // For `direct`: answers a request that it took. The loop's thread.
+  void answer_direct(HttpConnection& connection, const HttpAnswer& answer);
+
   // Binds, listens and returns. Throws BadConfig naming setting, host and port when they cannot be
   // had. Once.
   void start();
@@ -60,9 +73,9 @@ class HttpServer {
   uint16_t port() const;
 
  private:
-  class Routes;
   class Listener;
-  std::unique_ptr<Routes> routes_;
+  std::unique_ptr<HttpRoutes> routes_;
+  HttpDirect* direct_ = nullptr;
   std::unique_ptr<Listener> listener_;
 };
 

@@ -27,8 +27,7 @@ const char* describe(PublishOutcome outcome) {
 }  // namespace
 
 void CallbackBatches::add(SteadyClock::time_point now, SteadyClock::time_point arrived_at,
-                          bool broker_available, const std::string& line, UnixTime received_at,
-                          Intake::Done done) {
+                          bool broker_available, const Lines& lines, Intake::Done done) {
   // Requests queue up behind those that wait for confirms, although each of these comes in time.
   if (now - arrived_at >= deadline_) open_breaker(now, "it is slower than callbacks come");
   // A line that goes to the broker in place of the outbox has no other way to go after it.
@@ -38,22 +37,23 @@ void CallbackBatches::add(SteadyClock::time_point now, SteadyClock::time_point a
   const auto state = to_broker ? CallbackBatch::State::kWaiting : CallbackBatch::State::kForOutbox;
   const auto has_room = [&](const CallbackBatch& batch) {
     return batch.state == state && !batch.closed &&
-           batch.body.size() + line.size() <= kMessageBytes;
+           batch.body.size() + lines.text.size() <= kMessageBytes;
   };
   if (batches.empty() || !has_room(*batches.back())) {
     auto batch = std::make_shared<CallbackBatch>();
     batch->state = state;
     batch->deadline = deadline;
-    batch->oldest_received_at = received_at;
+    batch->oldest_received_at = lines.oldest_received_at;
     batches.push_back(std::move(batch));
   }
   CallbackBatch& batch = *batches.back();
-  batch.body += line;
-  batch.bytes += line.size();
+  batch.body += lines.text;
+  batch.bytes += lines.text.size();
+  batch.callbacks += lines.callbacks;
   batch.done.push_back(std::move(done));
   batch.deadline = std::min(batch.deadline, deadline);
-  batch.oldest_received_at = std::min(batch.oldest_received_at, received_at);
-  bytes_ += line.size();
+  batch.oldest_received_at = std::min(batch.oldest_received_at, lines.oldest_received_at);
+  bytes_ += lines.text.size();
 }
 
 // The broker, unless the breaker is open; then too, if the outbox takes nothing or takes too long.
@@ -152,9 +152,8 @@ CallbackBatches::Transaction CallbackBatches::begin(SteadyClock::time_point now)
     if (batch->state != CallbackBatch::State::kForOutbox) continue;
     batch->state = CallbackBatch::State::kCommitting;
     batch->closed = true;
-    transaction.entries.push_back({0, std::move(batch->body),
-                                   static_cast<uint32_t>(batch->done.size()),
-                                   batch->oldest_received_at});
+    transaction.entries.push_back(
+        {0, std::move(batch->body), batch->callbacks, batch->oldest_received_at});
     transaction.batches.push_back(std::move(batch));
   }
   committing_since_ = now;

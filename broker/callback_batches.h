@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/time.h"
@@ -32,7 +33,8 @@ struct CallbackBatch {
 
   State state = State::kWaiting;
   std::string body;
-  size_t bytes = 0;  // Of `body`, also while that is elsewhere.
+  size_t bytes = 0;        // Of `body`, also while that is elsewhere.
+  uint32_t callbacks = 0;  // Lines in it.
   std::vector<Intake::Done> done;
   UnixTime oldest_received_at;
   SteadyClock::time_point deadline;  // Of the line that arrived first.
@@ -64,9 +66,14 @@ class CallbackBatches {
     }
   };
 
+  struct Lines {
+    std::string_view text;
+    uint32_t callbacks = 1;
+    UnixTime oldest_received_at;
+  };
   // `arrived_at`: when the time began that the deadline bounds.
   void add(SteadyClock::time_point now, SteadyClock::time_point arrived_at, bool broker_available,
-           const std::string& line, UnixTime received_at, Intake::Done done);
+           const Lines& lines, Intake::Done done);
 
   // The next message if one may be sent now; it counts as sent. Else nullptr.
   Batch next_to_send(SteadyClock::time_point now);

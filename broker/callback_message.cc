@@ -22,13 +22,10 @@ void append(std::string& text, int64_t value) {
   text.append(digits, end);
 }
 
-std::string line_start(UnixTime received_at, size_t ids) {
-  std::string line;
-  line.reserve(64 + ids * (kMostIntegerChars + 1));
-  line += "{\"received_at\":";
-  append(line, to_unix_millis(received_at));
-  line += ",\"object_ids\":[";
-  return line;
+void start_line(std::string& text, UnixTime received_at) {
+  text += "{\"received_at\":";
+  append(text, to_unix_millis(received_at));
+  text += ",\"object_ids\":[";
 }
 
 // Sets `value` and returns true when `member` is an integer from `least` to `most`.
@@ -94,19 +91,27 @@ std::string read_line(object members, CallbackLine& line) {
 }  // namespace
 
 std::string encode_callback_line(UnixTime received_at, std::span<const int64_t> object_ids) {
-  std::string line = line_start(received_at, object_ids.size());
-  for (const int64_t id : object_ids) {
-    append(line, id);
-    line += ',';
-  }
-  if (!object_ids.empty()) line.pop_back();
-  line += "]}\n";
+  std::string line;
+  line.reserve(64 + object_ids.size() * (kMostIntegerChars + 1));
+  append_callback_line(line, received_at, object_ids);
   return line;
+}
+
+void append_callback_line(std::string& text, UnixTime received_at,
+                          std::span<const int64_t> object_ids) {
+  start_line(text, received_at);
+  for (const int64_t id : object_ids) {
+    append(text, id);
+    text += ',';
+  }
+  if (!object_ids.empty()) text.pop_back();
+  text += "]}\n";
 }
 
 std::string encode_retry_line(UnixTime received_at, int64_t object_id, int attempt,
                               UnixTime not_before) {
-  std::string line = line_start(received_at, 4);
+  std::string line;
+  start_line(line, received_at);
   append(line, object_id);
   line += "],\"attempt\":";
   append(line, attempt);

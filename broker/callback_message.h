@@ -27,6 +27,9 @@ inline constexpr size_t kMessageBytes = 64 * 1024;
 
 // One line, '\n' included.
 std::string encode_callback_line(UnixTime received_at, std::span<const int64_t> object_ids);
+// The same, appended to `text`.
+void append_callback_line(std::string& text, UnixTime received_at,
+                          std::span<const int64_t> object_ids);
 std::string encode_retry_line(UnixTime received_at, int64_t object_id, int attempt,
                               UnixTime not_before);
 

@@ -30,8 +30,8 @@ class Intake::Core : public std::enable_shared_from_this<Core> {
   void watch_publisher();
   void start();
   void stop();
-  void accept(const std::string& line, UnixTime received_at, Done done,
-              SteadyClock::time_point arrived_at);
+  void accept(const std::string& lines, UnixTime received_at, Done done,
+              SteadyClock::time_point arrived_at, uint32_t callbacks);
   std::optional<UnixTime> oldest_unforwarded() const;
   void forwarded_before(UnixTime oldest_received_at) { forwarded_.add(oldest_received_at); }
   void forwarded_settled() { forwarded_.settled(); }
@@ -136,17 +136,17 @@ void Intake::Core::stop() {
   thread_.join();
 }
 
-void Intake::Core::accept(const std::string& line, UnixTime received_at, Done done,
-                          SteadyClock::time_point arrived_at) {
+void Intake::Core::accept(const std::string& lines, UnixTime received_at, Done done,
+                          SteadyClock::time_point arrived_at, uint32_t callbacks) {
   const auto now = SteadyClock::now();
   const bool available = !breaker_open() || publisher_.available();
   std::unique_lock lock(mutex_);
-  if (!running_ || batches_.bytes() + line.size() > options_.max_waiting_bytes) {
+  if (!running_ || batches_.bytes() + lines.size() > options_.max_waiting_bytes) {
     lock.unlock();
     done(Accepted::kRefused);
     return;
   }
-  batches_.add(now, arrived_at, available, line, received_at, std::move(done));
+  batches_.add(now, arrived_at, available, {lines, callbacks, received_at}, std::move(done));
   Sending sending = next_sending(now);
   wake_for_work();
   lock.unlock();
@@ -166,7 +166,7 @@ Intake::Core::Sending Intake::Core::next_sending(SteadyClock::time_point now) {
     sending.message.routing_key = topology::kCallbacks;
     sending.message.body = sending.batch->body;  // A copy: the outbox may need the original.
     messages_total_.Increment();
-    message_callbacks_.Observe(static_cast<double>(sending.batch->done.size()));
+    message_callbacks_.Observe(sending.batch->callbacks);
   }
   return sending;
 }
@@ -309,9 +309,9 @@ void Intake::start() { core_->start(); }
 
 void Intake::stop() { core_->stop(); }
 
-void Intake::accept(const std::string& line, UnixTime received_at, Done done,
-                    SteadyClock::time_point arrived_at) {
-  core_->accept(line, received_at, std::move(done), arrived_at);
+void Intake::accept(const std::string& lines, UnixTime received_at, Done done,
+                    SteadyClock::time_point arrived_at, uint32_t callbacks) {
+  core_->accept(lines, received_at, std::move(done), arrived_at, callbacks);
 }
 
 std::optional<UnixTime> Intake::oldest_unforwarded() const { return core_->oldest_unforwarded(); }

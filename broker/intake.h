@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -55,12 +56,12 @@ class Intake {
   // Idempotent.
   void stop();
 
-  // `line` is one NDJSON line with its '\n', received at `received_at`. `done` is called exactly
-  // once, on some thread of the intake or publisher or on the caller's, and must not block or
-  // throw. Refused before start() and after stop(). The deadline counts from `arrived_at`: what the
-  // line has waited for before.
-  void accept(const std::string& line, UnixTime received_at, Done done,
-              SteadyClock::time_point arrived_at = SteadyClock::now());
+  // `lines` are so many `callbacks`, NDJSON, each with its '\n', the oldest received at
+  // `received_at`: they share their fate. `done` is called exactly once, on some thread of the
+  // intake or publisher or on the caller's, and must not block or throw. Refused before start() and
+  // after stop(). The deadline counts from `arrived_at`: what the first line has waited for before.
+  void accept(const std::string& lines, UnixTime received_at, Done done,
+              SteadyClock::time_point arrived_at = SteadyClock::now(), uint32_t callbacks = 1);
 
   // The receive time of the oldest callback in the outbox, or forwarded from it and perhaps still
   // in the queue: what this server reports for the watermark.

@@ -15,9 +15,6 @@
 namespace postoffice {
 namespace {
 
-constexpr const char* kAcceptedHelp = "Callbacks answered with 202, by who keeps them.";
-constexpr const char* kRefusedHelp = "Callbacks not accepted.";
-
 // What the intake says of one callback. Shared, because the intake may say it after the handler has
 // stopped waiting.
 class Outcome {
@@ -39,38 +36,23 @@ class Outcome {
   std::optional<Accepted> accepted_;
 };
 
-prometheus::Counter& accepted(Metrics& metrics, const char* via) {
-  return metrics.counter("postoffice_callbacks_accepted_total", kAcceptedHelp, {{"via", via}});
-}
-
-prometheus::Counter& refused(Metrics& metrics, const char* reason) {
-  return metrics.counter("postoffice_callbacks_refused_total", kRefusedHelp, {{"reason", reason}});
-}
-
 }  // namespace
 
 CallbackHandler::CallbackHandler(Options options, Intake& intake, Metrics& metrics)
-    : options_(options),
-      intake_(intake),
-      by_broker_(accepted(metrics, "broker")),
-      by_outbox_(accepted(metrics, "outbox")),
-      malformed_(refused(metrics, "malformed")),
-      too_large_(refused(metrics, "too_large")),
-      unavailable_(refused(metrics, "unavailable")),
-      object_ids_(metrics.counter("postoffice_object_ids_accepted_total",
-                                  "Ids in accepted callbacks, duplicates included.")),
-      seconds_(metrics.histogram(
-          "postoffice_callback_seconds", "From a whole request to its answer.",
-          {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10})) {}
+    : options_(options), intake_(intake), metrics_(metrics) {}
 
 void CallbackHandler::add_routes(HttpServer& server) {
   server.routes().Post(
       "/callback", [this](const httplib::Request& request, httplib::Response& response) {
         const auto arrived_at = HttpServer::request_arrived_at();
         handle(request, response, arrived_at);
-        seconds_.Observe(std::chrono::duration<double>(SteadyClock::now() - arrived_at).count());
+        metrics_.seconds.Observe(
+            std::chrono::duration<double>(SteadyClock::now() - arrived_at).count());
       });
   refuse_other_methods(server.routes(), "/callback", "POST");
+  direct_.emplace(DirectCallbacks::Options{.max_ids = options_.max_ids, .wait = options_.wait},
+                  intake_, metrics_, server);
+  server.set_direct(*direct_);
 }
 
 void CallbackHandler::handle(const httplib::Request& request, httplib::Response& response,
@@ -79,7 +61,7 @@ void CallbackHandler::handle(const httplib::Request& request, httplib::Response&
   thread_local CallbackRequestParser parser;
   thread_local std::vector<int64_t> ids;
   if (const auto refusal = parser.parse(request.body, options_.max_ids, ids)) {
-    (refusal->status == 413 ? too_large_ : malformed_).Increment();
+    (refusal->status == 413 ? metrics_.too_large : metrics_.malformed).Increment();
     return answer_problem(response, refusal->status, refusal->detail);
   }
   if (ids.empty()) return answer(response, 0, Accepted::kByBroker);
@@ -94,15 +76,14 @@ void CallbackHandler::handle(const httplib::Request& request, httplib::Response&
 void CallbackHandler::answer(httplib::Response& response, size_t ids,
                              std::optional<Accepted> outcome) {
   if (!outcome || *outcome == Accepted::kRefused) {
-    unavailable_.Increment();
+    metrics_.unavailable.Increment();
     response.set_header("Retry-After", "1");
-    return answer_problem(response, 503,
-                          "neither the broker nor the disk can take the callback: send it again");
+    return answer_problem(response, 503, kCallbackUnavailable);
   }
-  (*outcome == Accepted::kByBroker ? by_broker_ : by_outbox_).Increment();
-  object_ids_.Increment(static_cast<double>(ids));
+  (*outcome == Accepted::kByBroker ? metrics_.by_broker : metrics_.by_outbox).Increment();
+  metrics_.object_ids.Increment(static_cast<double>(ids));
   response.status = 202;
-  response.set_content("{\"accepted\":" + std::to_string(ids) + "}", "application/json");
+  response.set_content(callback_accepted(ids), "application/json");
 }
 
 }  // namespace postoffice

@@ -3,11 +3,14 @@
 #include <httplib.h>
 
 #include <cstddef>
+#include <optional>
 
 #include "base/http_server.h"
 #include "base/metrics.h"
 #include "base/time.h"
 #include "broker/intake.h"
+#include "server/callback_metrics.h"
+#include "server/direct_callbacks.h"
 
 namespace postoffice {
 
@@ -26,10 +29,10 @@ class CallbackHandler {
     Millis wait{10'000};
   };
 
-  // Intake and metrics outlive the handler.
+  // Intake and metrics outlive the handler, and the intake is stopped before it goes.
   CallbackHandler(Options options, Intake& intake, Metrics& metrics);
 
-  // The handler outlives the server.
+  // Once. The handler outlives the server.
   void add_routes(HttpServer& server);
 
  private:
@@ -39,13 +42,8 @@ class CallbackHandler {
 
   const Options options_;
   Intake& intake_;
-  prometheus::Counter& by_broker_;
-  prometheus::Counter& by_outbox_;
-  prometheus::Counter& malformed_;
-  prometheus::Counter& too_large_;
-  prometheus::Counter& unavailable_;
-  prometheus::Counter& object_ids_;
-  prometheus::Histogram& seconds_;
+  CallbackMetrics metrics_;
+  std::optional<DirectCallbacks> direct_;
 };
 
 }  // namespace postoffice

@@ -39,7 +39,7 @@ Refusal wrong_id(size_t index, const std::string& found) {
 }
 
 // simdjson refuses numbers beyond 64 bits without saying where: names the id, if it is one.
-Refusal wrong_number(const std::string& body) {
+Refusal wrong_number(std::string_view body) {
   simdjson::ondemand::parser parser;
   const simdjson::padded_string padded(body);
   simdjson::ondemand::document document;
@@ -100,11 +100,11 @@ std::optional<Refusal> read(element document, size_t max_ids, std::vector<int64_
 
 }  // namespace
 
-std::optional<Refusal> CallbackRequestParser::parse(const std::string& body, size_t max_ids,
+std::optional<Refusal> CallbackRequestParser::parse(std::string_view body, size_t max_ids,
                                                     std::vector<int64_t>& ids) {
   ids.clear();
   element document;
-  const auto error = parser_.parse(body).get(document);
+  const auto error = parser_.parse(body.data(), body.size()).get(document);
   std::optional<Refusal> refusal;
   if (error == simdjson::SUCCESS) {
     refusal = read(document, max_ids, ids);

@@ -20,7 +20,7 @@ class CallbackRequestParser {
   };
 
   // Sets `ids`, in the order given, duplicates included; or says why not.
-  std::optional<Refusal> parse(const std::string& body, size_t max_ids, std::vector<int64_t>& ids);
+  std::optional<Refusal> parse(std::string_view body, size_t max_ids, std::vector<int64_t>& ids);
 
  private:
   simdjson::dom::parser parser_;

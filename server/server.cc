@@ -22,7 +22,8 @@ std::string describe(const OutboxDepth& depth, std::optional<OutboxRefusal> refu
 Server::Server(const Options& options, Intake& intake, const Outbox& outbox,
                const QueueMonitor& queue, BrokerStatus broker, const StoreFactory& stores,
                Metrics& metrics)
-    : outbox_(outbox),
+    : intake_(intake),
+      outbox_(outbox),
       broker_(std::move(broker)),
       expiry_(
           options.expiry, stores, intake, outbox, [&queue] { return queue.callbacks(); }, metrics),
@@ -33,6 +34,8 @@ Server::Server(const Options& options, Intake& intake, const Outbox& outbox,
   objects_.add_routes(http_);
   add_probe_routes(http_, metrics, [this] { return readiness(); });
 }
+
+Server::~Server() { intake_.stop(); }
 
 void Server::start() {
   http_.start();

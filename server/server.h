@@ -32,9 +32,13 @@ class Server {
     std::function<std::string()> text;  // One line.
   };
 
-  // Everything passed in outlives this.
+  // Everything passed in outlives this. The intake is stopped before HTTP goes: its answers go
+  // there.
   Server(const Options& options, Intake& intake, const Outbox& outbox, const QueueMonitor& queue,
          BrokerStatus broker, const StoreFactory& stores, Metrics& metrics);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
 
   // Throws BadConfig when the port cannot be had.
   void start();
@@ -49,6 +53,7 @@ class Server {
  private:
   std::vector<Readiness> readiness() const;
 
+  Intake& intake_;
   const Outbox& outbox_;
   const BrokerStatus broker_;
   Expiry expiry_;

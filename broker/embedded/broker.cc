@@ -325,8 +325,10 @@ void Broker::Core::log_changed(Log::State state, const std::string& why) {
   if (state == Log::State::kFailed) {
     spdlog::error("broker: the log cannot be written any more, publishers are refused: {}", why);
     if (options_.failed) options_.failed();
+    store_.fail();
     for (const auto& [connection, hold] : std::unordered_map(connections_)) {
       connection->refuse_unconfirmed();
+      connection->resume();
     }
   }
   update_blocked();

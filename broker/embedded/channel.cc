@@ -410,8 +410,8 @@ void Channel::get(WireReader& arguments) {
       writer->u32(static_cast<uint32_t>(queue->ready()));
     });
     if (written == Written::kLater) {
-      queue->set_aside(std::move(*entry), unreadable_);
-      continue;
+      queue->pause(std::move(*entry), unreadable_);
+      break;
     }
     if (written == Written::kLost || no_ack) queue->settle(*entry);
     if (written == Written::kLost) continue;
@@ -447,8 +447,7 @@ void Channel::deliver(const std::shared_ptr<Consumer>& consumer, Entry entry) {
     writer->short_string(content.exchange).short_string(content.routing_key);
   });
   if (written == Written::kLater) {
-    consumer->next_offset = entry.seq;  // Of a stream, which has it still.
-    consumer->queue->set_aside(std::move(entry), unreadable_);
+    consumer->queue->pause(std::move(entry), unreadable_);
     return;
   }
   if (written == Written::kLost || consumer->no_ack) {
@@ -466,7 +465,8 @@ void Channel::note_delivered(const Queue& queue, const Entry& entry) {
   if (queue.is_stored() && entry.seq >= queue.delivered()) host_.store().delivered(queue);
 }
 
-Channel::Written Channel::write_content_of(const Entry& entry, const Queue* queue, auto&& write_method) {
+Channel::Written Channel::write_content_of(const Entry& entry, const Queue* queue,
+                                           auto&& write_method) {
   const uint32_t returns =
       queue != nullptr && queue->is_quorum() ? queue->return_count(entry.seq) : 0;
   const bool has_more_headers = queue != nullptr && (queue->is_stream() || returns > 0);
@@ -638,7 +638,8 @@ void Channel::end_publish() {
     put(publish);
     return;
   }
-  const int64_t bytes = static_cast<int64_t>(sizeof(publish)) + publish.received();
+  const auto overhead = sizeof(publish) + publish.exchange.size() + publish.routing_key.size();
+  const int64_t bytes = static_cast<int64_t>(overhead) + publish.received();
   uncommitted_bytes_ += bytes;
   uncommitted_.push_back(std::move(publish));
   host_.receiving(bytes);

@@ -133,7 +133,7 @@ class Channel final : public Receiver {
   void reply(uint32_t method);
   void note_delivered(const Queue& queue, const Entry& entry);
   enum class Written { kYes, kLost, kLater };
-  // kLost: its content is damaged. kLater: the disk cannot be read now, `unreadable_` says why.
+  // kLost: its content is damaged. kLater: it cannot be read now, `unreadable_` says why.
   Written write_content_of(const Entry& entry, const Queue* queue, auto&& write_method);
   void drop_consumer(const std::shared_ptr<Consumer>& consumer);
 

@@ -29,7 +29,7 @@ constexpr size_t kFullBytes = 512 << 10;
 // a lot before it reads.
 constexpr size_t kOverfullBytes = 16 << 20;
 // Of messages that are not complete or not committed, so that no client takes all there is for all.
-constexpr int64_t kMostReceivingBytes = 512LL << 20;
+constexpr int64_t kMostReceivingHere = 512LL << 20;
 
 }  // namespace
 
@@ -97,7 +97,8 @@ bool Connection::may_process() const {
     return false;
   }
   using enum ConnectionHost::Load;
-  if (publishes_) return !host_.blocked() && host_.load() == kNormal;
+  // After a failure, what is published is refused and takes no room.
+  if (publishes_ && !host_.has_failed()) return !host_.blocked() && host_.load() == kNormal;
   return host_.load() != kHoldsAll;
 }
 
@@ -289,7 +290,7 @@ void Connection::open(WireReader& arguments) {
 void Connection::beat() {
   timer_.expires_after(heartbeat_ / 2);
   timer_.async_wait([self = shared_from_this()](boost::system::error_code error) {
-    if (error || self->state_ == State::kEnded) return;
+    if (error || self->state_ != State::kRunning) return;
     const bool listens = self->reading_;
     self->silent_beats_ = self->received_ || !listens ? 0 : self->silent_beats_ + 1;
     self->received_ = false;
@@ -529,7 +530,7 @@ void Connection::receiving(int64_t more_bytes) {
     throw ConnectionError(ReplyCode::kResourceError,
                           "too many bytes of unfinished messages on all connections");
   }
-  if (more_bytes > 0 && receiving_ > kMostReceivingBytes) {
+  if (more_bytes > 0 && receiving_ > kMostReceivingHere) {
     throw ConnectionError(ReplyCode::kResourceError,
                           "too many bytes of unfinished messages on this connection");
   }

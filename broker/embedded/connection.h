@@ -110,13 +110,13 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   mutable bool was_full_ = false;
   bool ends_when_written_ = false;
   bool is_unreadable_ = false;          // After a broken frame, until close-ok.
-  std::optional<uint64_t> held_until_;  // Nothing is read or sent before the log is durable so far.
+  std::optional<uint64_t> held_until_;  // No reading, and only heartbeats, until then.
 
   bool publishes_ = false;
   bool told_blocked_ = false;
   int64_t receiving_ = 0;
 
-  boost::asio::steady_timer timer_;  // Of the handshake, then of heartbeats.
+  boost::asio::steady_timer timer_;  // Of the handshake, of heartbeats, then of closing.
   Millis heartbeat_{0};
   bool received_ = false;  // Since the last beat.
   int silent_beats_ = 0;

@@ -62,8 +62,12 @@ void LogReader::copy(LogPosition from, uint64_t end, char* to, size_t bytes) {
   for (uint64_t offset = from.offset; bytes > 0;) {
     const uint64_t begin = offset / kWindowBytes * kWindowBytes;
     const size_t part = std::min<uint64_t>(bytes, begin + kWindowBytes - offset);
-    const Window& from_window = window(from.segment, begin, offset + part, end);
-    memcpy(to, from_window.data.get() + (offset - begin), part);
+    try {
+      const Window& from_window = window(from.segment, begin, offset + part, end);
+      memcpy(to, from_window.data.get() + (offset - begin), part);
+    } catch (const LogCorrupt&) {  // What is around it cannot be read; perhaps it can.
+      read_file(from.segment, offset, to, part);
+    }
     offset += part;
     to += part;
     bytes -= part;
@@ -105,6 +109,7 @@ void LogReader::read_file(uint32_t segment, uint64_t offset, char* to, size_t by
     const ssize_t got = pread(fd, to, bytes, static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     const auto path = LogFolder::path(folder_, segment);
+    if (got < 0 && errno == EIO) throw LogCorrupt(path, offset, "the disk cannot read it");
     if (got < 0) {
       throw Transient("read " + path.string() + ": " + std::generic_category().message(errno));
     }

@@ -55,6 +55,7 @@ void MessageStore::settled(const Queue& queue, uint64_t seq) {
 void MessageStore::delivered(const Queue& queue) { delivered_[queue.id()] = queue.delivered(); }
 
 void MessageStore::returned(const Queue& queue, uint64_t seq, uint32_t count) {
+  if (failed_) return;
   std::string record;
   WireWriter writer(record);
   writer.octet(static_cast<uint8_t>(RecordType::kReturned));
@@ -63,6 +64,10 @@ void MessageStore::returned(const Queue& queue, uint64_t seq, uint32_t count) {
 }
 
 void MessageStore::append_settled() {
+  if (failed_) {
+    settled_.clear();
+    delivered_.clear();
+  }
   if (settled_.empty() && delivered_.empty()) return;
   std::string record;
   WireWriter writer(record);

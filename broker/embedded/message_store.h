@@ -87,6 +87,9 @@ class MessageStore {
   // What was appended so far is on disk when the log reports this number.
   uint64_t appended() const { return log_.appended(); }
   void durable(uint64_t sequence);
+  bool is_durable(uint64_t sequence) const { return sequence <= durable_; }
+  // The log takes nothing any more: nor does it get anything.
+  void fail() { failed_ = true; }
   // Appended and not on disk.
   size_t unwritten_bytes() const { return log_.unwritten_bytes(); }
   uint64_t log_bytes() const { return log_.bytes(); }
@@ -110,6 +113,7 @@ class MessageStore {
   uint32_t dead_before_ = 0;     // Nothing lives in segments before that one,
   uint64_t dead_needs_ = 0;      // once the log is durable up to here.
   uint64_t durable_ = 0;
+  bool failed_ = false;
 };
 
 }  // namespace postoffice::embedded

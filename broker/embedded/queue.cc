@@ -9,7 +9,7 @@ namespace postoffice::embedded {
 namespace {
 
 constexpr Millis kRetryDeadLetters{1000};
-constexpr Millis kSetAside{1000};
+constexpr Millis kPause{1000};
 // Of dead letters in one turn; more than that wait a little.
 constexpr int64_t kDeadLetterBytes = 4 << 20;
 constexpr int64_t kDeadLetterOverheadBytes = 500;
@@ -144,7 +144,7 @@ void Queue::pump() {
   begin_dead_letters();
   drop_expired(offered_);
   Level* level = nullptr;
-  while (ready_ > 0 && !consumers_.empty() && !is_postponed_) {
+  while (ready_ > 0 && !consumers_.empty() && !is_postponed_ && !is_paused_) {
     auto consumer = next_consumer();
     if (!consumer) break;
     if (level == nullptr || level->empty()) level = first_level();
@@ -204,12 +204,16 @@ void Queue::on_time() {
   if (is_postponed_) host_.wake(*this);  // What is behind the expired ones may be delivered.
   begin_dead_letters();
   const auto now = SteadyClock::now();
-  if (arguments_.expires && consumers_.empty() && now >= used_at_ + *arguments_.expires) {
+  if (arguments_.expires && consumers_.empty() && undeliverable_.empty() &&
+      now >= used_at_ + *arguments_.expires) {
     host_.unused(*this);
     return;
   }
   drop_expired(offered_);
-  if (!set_aside_.empty() && now >= put_back_at_) put_back_set_aside();
+  if (is_paused_ && now >= goes_on_at_) {
+    is_paused_ = false;
+    host_.wake(*this);
+  }
   if (!undeliverable_.empty() && now >= retry_dead_letters_at_) retry_dead_letters();
   plan();
 }
@@ -229,9 +233,11 @@ void Queue::plan() {
   const auto at = [&next](SteadyClock::time_point when) {
     if (!next || when < *next) next = when;
   };
-  if (arguments_.expires && consumers_.empty()) at(used_at_ + *arguments_.expires);
+  if (arguments_.expires && consumers_.empty() && undeliverable_.empty()) {
+    at(used_at_ + *arguments_.expires);
+  }
   if (!undeliverable_.empty()) at(retry_dead_letters_at_);
-  if (!set_aside_.empty()) at(put_back_at_);
+  if (is_paused_) at(goes_on_at_);
   if (is_postponed_) {
     host_.call_at(*this, SteadyClock::now() + kDeadLetterPause);
     return;
@@ -254,7 +260,7 @@ std::optional<Entry> Queue::take() {
   drop_expired(next_seq_);
   Level* const level = first_level();
   if (is_postponed_) host_.wake(*this);
-  if (level == nullptr || is_postponed_) return std::nullopt;
+  if (level == nullptr || is_postponed_ || is_paused_) return std::nullopt;
   Entry entry = pop_from(*level);
   delivered_ = std::max(delivered_, entry.seq);
   host_.wake(*this);  // The next one may expire.
@@ -291,17 +297,12 @@ void Queue::put_back(Entry entry) {
   host_.wake(*this);
 }
 
-void Queue::set_aside(Entry entry, const std::string& why) {
-  if (set_aside_.empty()) {
-    spdlog::error("broker: messages of queue {} are delivered later: {}", name(), why);
-    put_back_at_ = SteadyClock::now() + kSetAside;
-  }
-  set_aside_.push_back(std::move(entry));
+void Queue::pause(Entry entry, const std::string& why) {
+  spdlog::error("broker: messages of queue {} are delivered later: {}", name(), why);
+  is_paused_ = true;
+  goes_on_at_ = SteadyClock::now() + kPause;
+  put_back(std::move(entry));
   plan();
-}
-
-void Queue::put_back_set_aside() {
-  for (auto& entry : std::exchange(set_aside_, {})) put_back(std::move(entry));
 }
 
 void Queue::reject(const Entry& entry, DeathReason reason) {
@@ -316,7 +317,6 @@ void Queue::reject(const Entry& entry, DeathReason reason) {
 
 uint64_t Queue::purge() {
   touch();
-  put_back_set_aside();
   const uint64_t count = ready_;
   for (auto& level : levels_) {
     while (!level.empty()) settle(pop_from(level));
@@ -360,7 +360,6 @@ void Queue::remove(const std::shared_ptr<Consumer>& consumer) {
 void Queue::close() {
   if (closed_) return;
   closed_ = true;
-  put_back_set_aside();
   for (auto& level : levels_) {
     for (auto& entry : level.fresh) entry.message->remove_place(*this, entry.seq);
     for (auto& [seq, entry] : level.returned) entry.message->remove_place(*this, seq);

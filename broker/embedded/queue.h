@@ -81,8 +81,8 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   virtual void settle(const Entry& entry);
   // Back to its place, to be delivered again.
   virtual void requeue(Entry entry);
-  // Its content cannot be read now: it goes back to its place after a while, others pass it.
-  void set_aside(Entry entry, const std::string& why);
+  // Its content cannot be read now: it goes back to its place, and the queue pauses.
+  void pause(Entry entry, const std::string& why);
   // Dead-letters it, or drops it.
   virtual void reject(const Entry& entry, DeathReason reason);
   // Drops what is ready, and returns how many.
@@ -115,7 +115,7 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   // The consumer whose turn it is and who can take one; none: nullptr.
   std::shared_ptr<Consumer> next_consumer();
   void drop(const Entry& entry) { host_.settled(*this, entry); }
-  bool has_set_aside() const { return !set_aside_.empty(); }
+  bool is_paused() const { return is_paused_; }
 
   QueueHost& host_;
   std::vector<std::shared_ptr<Consumer>> consumers_;  // By priority, within one in turn.
@@ -139,7 +139,6 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   // Of those at the head, up to `last_seq`.
   void drop_expired(uint64_t last_seq);
   virtual void put_back(Entry entry);
-  void put_back_set_aside();
   void retry_dead_letters();
   // A turn dead-letters only so much: each letter is read, and waits in memory for the disk. False:
   // the rest is postponed.
@@ -157,8 +156,8 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   uint64_t delivered_ = 0;  // The highest seq that was.
   uint64_t offered_ = 0;  // The highest seq that consumers could have: even with a TTL of 0, once.
   std::unordered_map<uint64_t, uint32_t> returns_;
-  std::vector<Entry> set_aside_;
-  SteadyClock::time_point put_back_at_{};
+  bool is_paused_ = false;
+  SteadyClock::time_point goes_on_at_{};
   // Those that could not be dead-lettered yet.
   std::deque<std::pair<Entry, DeathReason>> undeliverable_;
   SteadyClock::time_point retry_dead_letters_at_{};

@@ -33,22 +33,25 @@ void Stream::restored(uint64_t delivered, uint64_t /*last_seq*/) {
 }
 
 void Stream::pump() {
-  if (is_closed()) return;
+  if (is_closed() || is_paused()) return;
   drop_old();
   for (const auto& consumer : std::vector(consumers_)) {
     consumer->next_offset = std::max(consumer->next_offset, first_offset());
-    while (consumer->next_offset < next_offset_ && !has_set_aside() &&
-           consumer->receiver->can_take(*consumer)) {
+    while (consumer->next_offset < next_offset_ && consumer->receiver->can_take(*consumer)) {
       const uint64_t offset = consumer->next_offset++;
       const auto& item = items_[offset - first_offset()];
       consumer->receiver->deliver(consumer, {item.message, offset, 0, 0, false});
+      if (is_paused()) {
+        consumer->next_offset = offset;
+        return;
+      }
     }
   }
 }
 
 void Stream::settle(const Entry& /*entry*/) { host_.wake(*this); }
 void Stream::requeue(Entry /*entry*/) { host_.wake(*this); }
-void Stream::put_back(Entry /*entry*/) { host_.wake(*this); }
+void Stream::put_back(Entry /*entry*/) {}
 void Stream::reject(const Entry& /*entry*/, DeathReason /*reason*/) { host_.wake(*this); }
 
 void Stream::close() {

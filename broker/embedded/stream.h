@@ -40,7 +40,7 @@ class Stream final : public Queue {
     int64_t published_at = 0;  // Unix milliseconds.
   };
 
-  // It is still there; its consumer's offset is before it.
+  // It is still there.
   void put_back(Entry entry) override;
   uint64_t first_offset() const { return next_offset_ - items_.size(); }
   uint64_t offset_at(int64_t published_at) const;

@@ -94,6 +94,16 @@ VirtualHost::~VirtualHost() {
   for (auto& [name, queue] : queues_) queue->close();
 }
 
+void VirtualHost::append(Logged& logged) {
+  store_.append(logged);
+  topology_at_ = store_.appended();
+}
+
+void VirtualHost::append_record(const std::string& record) {
+  store_.append_record(record);
+  topology_at_ = store_.appended();
+}
+
 // --- Exchanges
 
 Exchange* VirtualHost::find_exchange(std::string_view name) {
@@ -140,7 +150,7 @@ bool VirtualHost::declare(const ExchangeDeclaration& declaration) {
     if (!same_argument(is.arguments, declaration.arguments, "alternate-exchange")) {
       refuse_inequivalent("alternate-exchange", what);
     }
-    return declaration.durable;
+    return waits_for_disk();
   }
   if (is_reserved(declaration.name)) {
     throw ChannelError(ReplyCode::kAccessRefused, "exchange name " + in_quotes(declaration.name) +
@@ -154,7 +164,7 @@ bool VirtualHost::declare(const ExchangeDeclaration& declaration) {
       add_exchange({name_, std::string(declaration.name), std::string(declaration.type),
                     declaration.auto_delete, declaration.internal, declaration.arguments},
                    *type, declaration.durable);
-  if (declaration.durable) store_.append(exchange);
+  if (declaration.durable) append(exchange);
   return declaration.durable;
 }
 
@@ -165,7 +175,7 @@ bool VirtualHost::delete_exchange(std::string_view name, bool if_unused) {
     throw ChannelError(ReplyCode::kAccessRefused,
                        "exchange name " + in_quotes(name) + " contains reserved prefix 'amq.*'");
   }
-  if (found == nullptr) return false;
+  if (found == nullptr) return waits_for_disk();
   if (if_unused && found->has_bindings()) {
     throw ChannelError(ReplyCode::kPreconditionFailed,
                        "exchange " + in_quotes(name) + " in vhost " + in_quotes(name_) + " in use");
@@ -188,7 +198,7 @@ void VirtualHost::remove_exchange(Exchange& exchange) {
   WireWriter writer(record);
   writer.octet(static_cast<uint8_t>(RecordType::kExchangeDeleted));
   writer.short_string(name_).short_string(name);
-  store_.append_record(record);
+  append_record(record);
 }
 
 // --- Queues
@@ -228,8 +238,7 @@ VirtualHost::Declared VirtualHost::declare(const QueueDeclaration& declaration) 
       }
     }
     existing->touch();
-    const bool logged = existing->is_stored();
-    return {std::move(existing), logged};
+    return {std::move(existing), waits_for_disk()};
   }
   if (is_reserved(declaration.name)) {
     throw ChannelError(ReplyCode::kAccessRefused, "queue name " + in_quotes(declaration.name) +
@@ -244,7 +253,7 @@ VirtualHost::Declared VirtualHost::declare(const QueueDeclaration& declaration) 
     queue->owner = declaration.connection;
     exclusive_[declaration.connection].push_back(name);
   }
-  if (queue->is_stored()) store_.append(*queue);
+  if (queue->is_stored()) append(*queue);
   turn_.wake(*queue);
   return {queue, queue->is_stored()};
 }
@@ -264,7 +273,7 @@ std::shared_ptr<Queue> VirtualHost::add_queue(QueueRecord record, bool durable) 
 
 VirtualHost::Deleted VirtualHost::delete_queue(std::string_view name, bool if_unused, bool if_empty,
                                                uint64_t connection) {
-  if (!queues_.contains(name)) return {};
+  if (!queues_.contains(name)) return {.messages = 0, .logged = waits_for_disk()};
   const auto found = queue(name, connection);
   const auto refuse = [&](const char* why) {
     throw ChannelError(ReplyCode::kPreconditionFailed,
@@ -292,7 +301,7 @@ bool VirtualHost::remove_queue(Queue& queue) {
   std::string record;
   WireWriter writer(record);
   writer.octet(static_cast<uint8_t>(RecordType::kQueueDeleted)).u64(queue.id());
-  store_.append_record(record);
+  append_record(record);
   return true;
 }
 
@@ -333,14 +342,13 @@ bool VirtualHost::bind(const BindingRequest& request) {
   if (request.source.empty() || (request.to_exchange && request.destination.empty())) {
     refuse_default_exchange();
   }
-  if (const auto* const existing =
-          source.find(to_queue.get(), to_exchange, request.routing_key, request.arguments)) {
-    return is_stored(*existing);
+  if (source.find(to_queue.get(), to_exchange, request.routing_key, request.arguments) != nullptr) {
+    return waits_for_disk();
   }
   auto& binding =
       add_binding(source, to_queue.get(), to_exchange, request.routing_key, request.arguments);
   const bool stored = is_stored(binding);
-  if (stored) store_.append(binding);
+  if (stored) append(binding);
   return stored;
 }
 
@@ -356,10 +364,10 @@ bool VirtualHost::unbind(const BindingRequest& request) {
   } else if (queues_.contains(request.destination)) {
     to_queue = queue(request.destination, request.connection);
   }
-  if (source == nullptr || (to_queue == nullptr && to_exchange == nullptr)) return false;
+  if (source == nullptr || (to_queue == nullptr && to_exchange == nullptr)) return waits_for_disk();
   auto* const binding =
       source->find(to_queue.get(), to_exchange, request.routing_key, request.arguments);
-  if (binding == nullptr) return false;
+  if (binding == nullptr) return waits_for_disk();
   const bool stored = is_stored(*binding);
   remove_binding(*binding);
   return stored;
@@ -367,7 +375,7 @@ bool VirtualHost::unbind(const BindingRequest& request) {
 
 void VirtualHost::remove_binding(Binding& binding) {
   if (is_stored(binding)) {
-    store_.append_record(binding.as_record().write(RecordType::kUnbound));
+    append_record(binding.as_record().write(RecordType::kUnbound));
   }
   std::erase(binding.queue != nullptr ? binding.queue->bindings : binding.exchange->incoming,
              &binding);

@@ -56,7 +56,8 @@ class VirtualHost final : public QueueHost {
     bool internal = false;
     FieldTable arguments;
   };
-  // True when something was written to the log, here and below.
+  // True when it waits for the disk, here and below: also what is as it should be already may have
+  // come to be so just now.
   bool declare(const ExchangeDeclaration& declaration);
   bool delete_exchange(std::string_view name, bool if_unused);
   // 404 when there is none.
@@ -126,6 +127,9 @@ class VirtualHost final : public QueueHost {
   void unused(Queue& queue) override;
 
  private:
+  void append(Logged& logged);
+  void append_record(const std::string& record);
+  bool waits_for_disk() const { return !store_.is_durable(topology_at_); }
   struct Destinations {
     std::vector<Queue*> queues;
     std::shared_ptr<Consumer> reply_to;
@@ -154,6 +158,7 @@ class VirtualHost final : public QueueHost {
   StringMap<std::unique_ptr<Exchange>> exchanges_;  // The default exchange is null.
   StringMap<std::shared_ptr<Queue>> queues_;
   std::vector<std::string> unused_exchanges_;  // Auto-delete, that have lost their last binding.
+  uint64_t topology_at_ = 0;  // When the log is durable so far, all declared and deleted is.
   bool removing_unused_ = false;
   StringMap<std::shared_ptr<Consumer>> reply_to_;
   std::unordered_map<uint64_t, std::vector<std::string>> exclusive_;  // Names, by connection.

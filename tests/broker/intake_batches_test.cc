@@ -20,7 +20,7 @@ class CallbackBatchesTest : public testing::Test {
   using Batch = CallbackBatches::Batch;
 
   void add(const std::string& line, bool broker_available = true, int64_t received_at = 1000) {
-    batches_.add(now_, now_ - waited_, broker_available, line, from_unix_millis(received_at),
+    batches_.add(now_, now_ - waited_, broker_available, {line, 1, from_unix_millis(received_at)},
                  answers_.done(line));
   }
   Batch send() { return batches_.next_to_send(now_); }

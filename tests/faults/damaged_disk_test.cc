@@ -68,7 +68,7 @@ TEST(DamagedDisk, WhatCannotBeReadNowIsDeliveredLater) {
     channel.declare("dead", {.durable = true});
     channel.declare("consumed", {.durable = true});
     channel.declare("expires", {.durable = true,
-                                .arguments = {{"x-message-ttl", 2000},
+                                .arguments = {{"x-message-ttl", 5000},
                                               {"x-dead-letter-exchange", ""},
                                               {"x-dead-letter-routing-key", "dead"}}});
     channel.declare("read", {.durable = true, .arguments = {{"x-queue-type", "stream"}}});
@@ -90,12 +90,11 @@ TEST(DamagedDisk, WhatCannotBeReadNowIsDeliveredLater) {
   channel.consume("read", {.tag = "read", .arguments = {{"x-stream-offset", "first"}}});
   for (const char* line : {"of queue consumed are delivered later", "of queue read are delivered",
                            "of queue expires are dead-lettered later"}) {
-    EXPECT_TRUE(e2e::eventually(e2e::Seconds(10), [&] {
+    EXPECT_TRUE(e2e::eventually(e2e::Seconds(20), [&] {
       return broker.output().find(line) != std::string::npos;
     })) << broker.output();
   }
   EXPECT_EQ(channel.ready("dead"), 0U);
-  std::filesystem::remove(log);
   std::filesystem::rename(away, log);
 
   std::map<std::string, std::vector<std::string>> bodies;

@@ -36,7 +36,9 @@ TEST(FullDisk, HoldsPublishersBackUntilThereIsRoomAndLosesNothing) {
   EXPECT_FALSE(client->has_event(1)) << "confirmed without room on disk";
   // Who only takes is served on.
   const auto consumer = broker.connect();
-  EXPECT_EQ(consumer->channel(1).get("q").value().body, "first");
+  Channel consuming = consumer->channel(1);
+  consuming.declare("q", {.durable = true});
+  EXPECT_EQ(consuming.get("q").value().body, "first");
 
   limit_files(broker.pid(), RLIM_INFINITY);
   client->take(0, AMQP_CONNECTION_UNBLOCKED_METHOD);

@@ -22,6 +22,7 @@ class CallbackHandlerTest : public testing::Test {
     server_.start();
     client_ = std::make_unique<httplib::Client>("127.0.0.1", server_.port());
   }
+  ~CallbackHandlerTest() override { intake_.stop(); }
 
   struct Answer {
     int status = 0;
@@ -98,7 +99,7 @@ TEST_F(CallbackHandlerTest, TimeSpentWaitingForAThreadCountsForTheDeadline) {
   held.get_future().wait();
   const std::string body = R"({"object_ids":[7]})";
   RawConnection waiting(server.port());
-  waiting.send("POST /callback HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) +
+  waiting.send("POST /callback HTTP/1.1\r\nConnection: keep-alive\r\nContent-Length: " + std::to_string(body.size()) +
                "\r\n\r\n" + body);
   std::this_thread::sleep_for(Millis(300));  // Far longer than the deadline.
   release.set_value();
