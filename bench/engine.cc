@@ -12,7 +12,6 @@
 #include "base/file_descriptor.h"
 
 namespace postoffice::bench {
-namespace {
 
 uint16_t free_port() {
   const FileDescriptor fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -26,8 +25,6 @@ uint16_t free_port() {
   }
   return ntohs(address.sin_port);
 }
-
-}  // namespace
 
 Serve::Serve(std::string program, std::string folder)
     : program_(std::move(program)),

@@ -11,6 +11,9 @@
 
 namespace postoffice::bench {
 
+// Of 127.0.0.1, for a process that is to listen there.
+uint16_t free_port();
+
 // A broker on loopback that can be killed and started again. Everything throws std::runtime_error.
 class Engine {
  public:

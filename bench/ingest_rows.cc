@@ -1,7 +1,291 @@
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "bench/amqp_connection.h"
+#include "bench/callback_server.h"
+#include "bench/disk.h"
+#include "bench/engine.h"
+#include "bench/http_load.h"
+#include "bench/load.h"
 #include "bench/pipeline.h"
+#include "bench/process.h"
+#include "bench/table.h"
 
 namespace postoffice::bench {
+namespace {
 
-void ingest_rows(const Bench& /*bench*/, Report& /*report*/) {}
+using Values = std::vector<double>;
+
+enum class Broker { kEmbedded, kRabbitMq };
+
+const std::string kCallbacks = "postoffice.callbacks";  // The queue that serve publishes to.
+const std::string kNodeQueue = "bench.node";
+const std::string kCeilingQueue = "bench.ceiling";
+const std::string kSync = "fdatasync of the broker's log";
+const std::string kConfirm = "quorum queue confirm";
+const std::string kPerSecond = "callbacks/s";
+
+constexpr uint32_t kIds = 20;
+constexpr uint32_t kFew = 64;
+constexpr uint32_t kMany = 1024;
+constexpr uint32_t kMost = 4000;
+
+std::string in_front_of(Broker broker) {
+  return broker == Broker::kEmbedded ? "ingest, embedded broker" : "ingest, RabbitMQ quorum queue";
+}
+std::string durability(Broker broker) { return broker == Broker::kEmbedded ? kSync : kConfirm; }
+
+// A value for each round.
+struct Runs {
+  Values per_second;
+  Values slowest_share;
+  Values p99_ms;
+  Values generator_busy;
+  Values cpu_us;      // Of the process, a callback.
+  Values via_outbox;  // Of serve, percent.
+};
+
+class IngestBench {
+ public:
+  IngestBench(const Bench& bench, Report& report)
+      : bench_(bench),
+        report_(report),
+        rabbitmq_(bench.root + "/scripts/services", bench.services) {}
+
+  void run() {
+    plain();
+    few_and_most();
+    for (const uint32_t ids : {1U, 200U}) sizes(ids);
+    for (const Broker broker : {Broker::kEmbedded, Broker::kRabbitMq}) latency(broker);
+  }
+
+ private:
+  // --- Rows
+
+  void plain() {
+    Runs embedded;
+    Runs rabbitmq;
+    Runs httplib;
+    Runs epoll;
+    Runs node;
+    Values ceiling;
+    for (int round = 0; round < bench_.rounds; ++round) {
+      serve(Broker::kEmbedded, load(kMany), embedded);
+      peer({bench_.program("httplib_server"), "{port}"}, load(kFew), httplib);
+      serve(Broker::kRabbitMq, load(kMany), rabbitmq);
+      ceiling.push_back(publish_ceiling());
+      node_peer(load(kMany), node);
+      peer({bench_.program("epoll_server"), "{port}"}, load(kMany), epoll);
+    }
+    most_[0] = median(embedded.per_second);
+    most_[1] = median(rabbitmq.per_second);
+
+    const std::string ours = in_front_of(Broker::kEmbedded) + ", 1,024 connections";
+    const std::string plain_httplib = "plain cpp-httplib, 64 connections";
+    add({ours, kPerSecond, embedded.per_second, plain_httplib, httplib.per_second,
+         Goal::at_least(1.0), kSync});
+    add({ours, kPerSecond, embedded.per_second, "bare epoll server, 1,024 connections",
+         epoll.per_second, Goal::at_least(0.4), kSync});
+    const std::string theirs = in_front_of(Broker::kRabbitMq) + ", 1,024 connections";
+    add({theirs, kPerSecond, rabbitmq.per_second, plain_httplib, httplib.per_second,
+         Goal::at_least(0.8), kConfirm});
+    add({theirs, kPerSecond, rabbitmq.per_second, "RabbitMQ, a message a callback", ceiling,
+         Goal::at_least(1.0), kConfirm});
+    add({theirs,
+         kPerSecond,
+         rabbitmq.per_second,
+         "Node.js, 1,024 connections",
+         node.per_second,
+         {},
+         kConfirm});
+    note(ours, embedded);
+    note(theirs, rabbitmq);
+    note(plain_httplib, httplib);
+    note("bare epoll server", epoll);
+    note("Node.js", node);
+  }
+
+  void few_and_most() {
+    Runs few;
+    Runs most;
+    Values sync_bound;
+    for (int round = 0; round < bench_.rounds; ++round) {
+      sync_bound.push_back(kFew * 1e6 / median(durable_times_us(Broker::kEmbedded)));
+      serve(Broker::kEmbedded, load(kFew), few);
+      serve(Broker::kEmbedded, load(kMost), most);
+    }
+    const std::string ours = in_front_of(Broker::kEmbedded);
+    add({ours + ", 64 connections",
+         kPerSecond,
+         few.per_second,
+         "64 in each sync of the disk",
+         sync_bound,
+         {},
+         kSync});
+    add({"ingest, 4,000 connections", kPerSecond, most.per_second, "64 connections", few.per_second,
+         Goal::at_least(0.7), kSync});
+    add({"slowest connection's share at 4,000 connections",
+         "of the mean",
+         most.slowest_share,
+         "",
+         {},
+         Goal::at_least(0.05),
+         kSync});
+    note(ours + ", 64 connections", few);
+    note(ours + ", 4,000 connections", most);
+  }
+
+  void sizes(uint32_t ids) {
+    for (const Broker broker : {Broker::kEmbedded, Broker::kRabbitMq}) {
+      HttpLoadOptions options = load(kMany);
+      options.ids = ids;
+      Runs runs;
+      for (int round = 0; round < bench_.rounds; ++round) serve(broker, options, runs);
+      const std::string name = in_front_of(broker) + ", 1,024 connections, " + std::to_string(ids) +
+                               (ids == 1 ? " id" : " ids");
+      add({name, kPerSecond, runs.per_second, "", {}, {}, durability(broker)});
+      note(name, runs);
+    }
+  }
+
+  void latency(Broker broker) {
+    HttpLoadOptions options = load(kMany);
+    options.rate = most_[static_cast<size_t>(broker)] / 2;
+    Runs runs;
+    Values allowed_ms;
+    for (int round = 0; round < bench_.rounds; ++round) {
+      auto times_us = durable_times_us(broker);
+      serve(broker, options, runs);
+      const auto after = durable_times_us(broker);
+      times_us.insert(times_us.end(), after.begin(), after.end());
+      allowed_ms.push_back(3 * percentile(times_us, 99) / 1000 + 2);
+    }
+    const std::string name = in_front_of(broker) + ", p99 at half the maximum rate";
+    const char* const what =
+        broker == Broker::kEmbedded ? "3 x p99 of a sync + 2 ms" : "3 x p99 of a confirm + 2 ms";
+    add({name, "ms", runs.p99_ms, what, allowed_ms, Goal::at_most(1.0), durability(broker)});
+    note(name + " (" + number(options.rate) + "/s)", runs);
+  }
+
+  void add(Row row) { report_.add(std::move(row)); }
+
+  void note(const std::string& name, const Runs& runs) {
+    std::string text = name + ": " + number(median(runs.cpu_us)) +
+                       " us of the process's CPU a callback; load generator busy " +
+                       number(100 * median(runs.generator_busy)) + " % of a core";
+    if (const double via_outbox = *std::ranges::max_element(runs.via_outbox); via_outbox > 0) {
+      text += "; up to " + number(via_outbox) + " % kept in the outbox";
+    }
+    report_.note(text);
+  }
+
+  // --- Runs
+
+  HttpLoadOptions load(uint32_t connections) const {
+    HttpLoadOptions options;
+    options.connections = connections;
+    options.ids = kIds;
+    options.warm_up = bench_.warm_up;
+    options.duration = bench_.duration;
+    return options;
+  }
+
+  std::string folder() const { return bench_.folder + "/ingest"; }
+
+  // Nobody consumes: each run begins with an empty queue, and leaves none.
+  void serve(Broker broker, const HttpLoadOptions& options, Runs& runs) {
+    std::map<std::string, std::string> environment = {
+        {"SERVER_PORT", "{port}"}, {"BROKER_PORT", "{broker_port}"}, {"DATA_DIR", "{folder}/data"}};
+    if (broker == Broker::kRabbitMq) {
+      environment["AMQP_URL"] = bench_.environment.at("AMQP_URL");
+      delete_queue(kCallbacks);
+    }
+    {
+      const CallbackServer server({bench_.program("postoffice"), "serve"}, environment, folder());
+      server.wait_for_broker();
+      const uint64_t answered = measure(server, options, runs);
+      runs.via_outbox.push_back(100 * server.via_outbox() / static_cast<double>(answered));
+    }
+    if (broker == Broker::kRabbitMq) delete_queue(kCallbacks);
+  }
+
+  void peer(const std::vector<std::string>& arguments, const HttpLoadOptions& options, Runs& runs,
+            const std::map<std::string, std::string>& environment = {}) {
+    measure(CallbackServer(arguments, environment, folder()), options, runs);
+    runs.via_outbox.push_back(0);
+  }
+
+  void node_peer(const HttpLoadOptions& options, Runs& runs) {
+    const char* const path = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): one thread.
+    delete_queue(kNodeQueue);
+    peer({"/usr/bin/env", "node", bench_.root + "/bench/peers/node/ingest.js"}, options, runs,
+         {{"AMQP_URL", bench_.environment.at("AMQP_URL")},
+          {"NODE_ENV", "production"},
+          {"NODE_PATH", bench_.node + "/node_modules"},
+          {"PATH", path != nullptr ? path : "/usr/bin:/bin"},
+          {"PORT", "{port}"},
+          {"QUEUE", kNodeQueue}});
+    delete_queue(kNodeQueue);
+  }
+
+  // Returns how many callbacks were answered, measured or not.
+  uint64_t measure(const CallbackServer& server, HttpLoadOptions options, Runs& runs) {
+    std::this_thread::sleep_for(bench_.pause);
+    options.port = server.port();
+    const auto cpu = cpu_time(server.pid());
+    const auto result = run_http_load(options);
+    const auto used = cpu_time(server.pid()) - cpu;
+    runs.per_second.push_back(result.answered_per_second);
+    runs.slowest_share.push_back(slowest_share(result));
+    runs.p99_ms.push_back(percentile({result.latencies_us.begin(), result.latencies_us.end()}, 99) /
+                          1000);
+    runs.generator_busy.push_back(result.busy);
+    runs.cpu_us.push_back(static_cast<double>(used.count()) / static_cast<double>(result.answered));
+    return result.answered;
+  }
+
+  // What RabbitMQ confirms when each callback of 20 ids is a message.
+  double publish_ceiling() { return publish(1000).confirmed_per_second; }
+
+  // What makes one callback durable, nothing else being done.
+  Values durable_times_us(Broker broker) {
+    if (broker == Broker::kEmbedded) return sync_times(bench_.folder, bench_.quick ? 20 : 500);
+    const auto confirms = publish(1).latencies_us;
+    return {confirms.begin(), confirms.end()};
+  }
+
+  LoadResult publish(uint32_t in_flight) {
+    delete_queue(kCeilingQueue);
+    AmqpConnection(rabbitmq_.port()).declare_queue(kCeilingQueue, QueueKind::kQuorum);
+    std::this_thread::sleep_for(bench_.pause);
+    LoadOptions options;
+    options.port = rabbitmq_.port();
+    options.queue = kCeilingQueue;
+    options.body_bytes = callback_line_bytes(kIds);
+    options.in_flight = in_flight;
+    options.warm_up = bench_.warm_up;
+    options.duration = bench_.duration;
+    auto result = run_load(options);
+    delete_queue(kCeilingQueue);
+    return result;
+  }
+
+  void delete_queue(const std::string& name) {
+    AmqpConnection(rabbitmq_.port()).delete_queue(name);
+  }
+
+  const Bench& bench_;
+  Report& report_;
+  RabbitMq rabbitmq_;
+  double most_[2] = {};  // Callbacks/s over 1,024 connections, by Broker.
+};
+
+}  // namespace
+
+void ingest_rows(const Bench& bench, Report& report) { IngestBench(bench, report).run(); }
 
 }  // namespace postoffice::bench
