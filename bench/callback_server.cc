@@ -16,16 +16,6 @@ namespace {
 constexpr auto kPatience = std::chrono::seconds(30);
 constexpr auto kPause = std::chrono::milliseconds(10);
 
-template <typename Condition>
-bool comes_true(const Condition& condition) {
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(kPause);
-  }
-  return true;
-}
-
 void replace(std::string& text, const std::string& what, const std::string& with) {
   const size_t at = text.find(what);
   if (at != std::string::npos) text.replace(at, what.size(), with);
@@ -50,16 +40,34 @@ CallbackServer::CallbackServer(std::vector<std::string> arguments,
   wait_for_answer();
 }
 
+template <typename Condition>
+void CallbackServer::wait_for(const char* what, const Condition& condition) const {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!condition()) {
+    if (resident_bytes(process_->pid()) == 0) give_up("has ended");
+    if (std::chrono::steady_clock::now() > deadline) give_up(what);
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
+// Any answer but "not yet" will do: of the peers, none knows the path.
 void CallbackServer::wait_for_answer() const {
   httplib::Client client("127.0.0.1", port_);
-  if (!comes_true([&] { return client.Get("/readyz") && client.Get("/readyz")->status < 500; })) {
-    give_up("does not answer");
-  }
+  wait_for("does not answer", [&] {
+    const auto answer = client.Get("/readyz");
+    return answer && answer->status != 503;
+  });
 }
 
 void CallbackServer::wait_for_broker() const {
   const std::string name = "postoffice_broker_connected{connection=\"postoffice serve publisher\"}";
-  if (!comes_true([&] { return metric(name) == 1; })) give_up("does not reach its broker");
+  wait_for("does not reach its broker", [&] { return metric(name) == 1; });
+}
+
+std::chrono::microseconds CallbackServer::cpu_used() const {
+  std::chrono::microseconds sum{0};
+  for (const pid_t pid : family_of(process_->pid())) sum += cpu_time(pid);
+  return sum;
 }
 
 double CallbackServer::via_outbox() const {

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -24,7 +22,8 @@ class CallbackServer {
                  std::string folder);
 
   uint16_t port() const { return port_; }
-  pid_t pid() const { return process_->pid(); }
+  // CPU that it and all processes that come from it have used.
+  std::chrono::microseconds cpu_used() const;
 
   // Of serve. Returns when its publisher is connected.
   void wait_for_broker() const;
@@ -33,7 +32,10 @@ class CallbackServer {
 
  private:
   void wait_for_answer() const;
-  // Of /metrics: the value of the first metric that begins with `name`; 0 when there is none.
+  // Throws when it does not come true in time, or the program ends before.
+  template <typename Condition>
+  void wait_for(const char* what, const Condition& condition) const;
+  // In /metrics: the value of the first metric that begins with `name`; 0 when there is none.
   double metric(const std::string& name) const;
   [[noreturn]] void give_up(const char* what) const;
 

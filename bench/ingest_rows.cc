@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
+#include <map>
 #include <string>
 #include <thread>
 #include <utility>
@@ -12,7 +14,6 @@
 #include "bench/http_load.h"
 #include "bench/load.h"
 #include "bench/pipeline.h"
-#include "bench/process.h"
 #include "bench/table.h"
 
 namespace postoffice::bench {
@@ -21,12 +22,17 @@ namespace {
 using Values = std::vector<double>;
 
 enum class Broker { kEmbedded, kRabbitMq };
+constexpr Broker kBrokers[] = {Broker::kEmbedded, Broker::kRabbitMq};
+size_t index(Broker broker) { return static_cast<size_t>(broker); }
 
 const std::string kCallbacks = "postoffice.callbacks";  // The queue that serve publishes to.
 const std::string kNodeQueue = "bench.node";
 const std::string kCeilingQueue = "bench.ceiling";
+const std::string kAlone;  // Compared with nothing.
+const Goal kNoGoal;
 const std::string kSync = "fdatasync of the broker's log";
 const std::string kConfirm = "quorum queue confirm";
+const std::string kNode = "Node.js, 1,024 connections, processes: ";
 const std::string kPerSecond = "callbacks/s";
 
 constexpr uint32_t kIds = 20;
@@ -45,8 +51,8 @@ struct Runs {
   Values slowest_share;
   Values p99_ms;
   Values generator_busy;
-  Values cpu_us;      // Of the process, a callback.
-  Values via_outbox;  // Of serve, percent.
+  Values cpu_us;      // Of the server, a callback.
+  Values via_outbox;  // Percent; of serve.
 };
 
 class IngestBench {
@@ -57,56 +63,56 @@ class IngestBench {
         rabbitmq_(bench.root + "/scripts/services", bench.services) {}
 
   void run() {
-    plain();
+    maximum();
     few_and_most();
     for (const uint32_t ids : {1U, 200U}) sizes(ids);
-    for (const Broker broker : {Broker::kEmbedded, Broker::kRabbitMq}) latency(broker);
+    for (const Broker broker : kBrokers) latency(broker);
   }
 
  private:
   // --- Rows
 
-  void plain() {
+  // Each server on as many connections as it is best with.
+  void maximum() {
     Runs embedded;
     Runs rabbitmq;
     Runs httplib;
     Runs epoll;
-    Runs node;
+    Runs node[2];
     Values ceiling;
     for (int round = 0; round < bench_.rounds; ++round) {
       serve(Broker::kEmbedded, load(kMany), embedded);
       peer({bench_.program("httplib_server"), "{port}"}, load(kFew), httplib);
       serve(Broker::kRabbitMq, load(kMany), rabbitmq);
       ceiling.push_back(publish_ceiling());
-      node_peer(load(kMany), node);
+      node_peer(1, node[0]);
+      node_peer(2, node[1]);
       peer({bench_.program("epoll_server"), "{port}"}, load(kMany), epoll);
     }
-    most_[0] = median(embedded.per_second);
-    most_[1] = median(rabbitmq.per_second);
+    most_[index(Broker::kEmbedded)] = median(embedded.per_second);
+    most_[index(Broker::kRabbitMq)] = median(rabbitmq.per_second);
 
-    const std::string ours = in_front_of(Broker::kEmbedded) + ", 1,024 connections";
+    const std::string on_embedded = in_front_of(Broker::kEmbedded) + ", 1,024 connections";
     const std::string plain_httplib = "plain cpp-httplib, 64 connections";
-    add({ours, kPerSecond, embedded.per_second, plain_httplib, httplib.per_second,
+    add({on_embedded, kPerSecond, embedded.per_second, plain_httplib, httplib.per_second,
          Goal::at_least(1.0), kSync});
-    add({ours, kPerSecond, embedded.per_second, "bare epoll server, 1,024 connections",
+    add({on_embedded, kPerSecond, embedded.per_second, "bare epoll server, 1,024 connections",
          epoll.per_second, Goal::at_least(0.4), kSync});
-    const std::string theirs = in_front_of(Broker::kRabbitMq) + ", 1,024 connections";
-    add({theirs, kPerSecond, rabbitmq.per_second, plain_httplib, httplib.per_second,
+    const std::string on_rabbitmq = in_front_of(Broker::kRabbitMq) + ", 1,024 connections";
+    add({on_rabbitmq, kPerSecond, rabbitmq.per_second, plain_httplib, httplib.per_second,
          Goal::at_least(0.8), kConfirm});
-    add({theirs, kPerSecond, rabbitmq.per_second, "RabbitMQ, a message a callback", ceiling,
+    add({on_rabbitmq, kPerSecond, rabbitmq.per_second, "RabbitMQ, a message a callback", ceiling,
          Goal::at_least(1.0), kConfirm});
-    add({theirs,
-         kPerSecond,
-         rabbitmq.per_second,
-         "Node.js, 1,024 connections",
-         node.per_second,
-         {},
-         kConfirm});
-    note(ours, embedded);
-    note(theirs, rabbitmq);
+    for (size_t i = 0; i < std::size(node); ++i) {
+      const std::string name = kNode + std::to_string(i + 1);
+      add({on_rabbitmq, kPerSecond, rabbitmq.per_second, name, node[i].per_second, kNoGoal,
+           kConfirm});
+      note(name, node[i]);
+    }
+    note(on_embedded, embedded);
+    note(on_rabbitmq, rabbitmq);
     note(plain_httplib, httplib);
     note("bare epoll server", epoll);
-    note("Node.js", node);
   }
 
   void few_and_most() {
@@ -119,42 +125,35 @@ class IngestBench {
       serve(Broker::kEmbedded, load(kMost), most);
     }
     const std::string ours = in_front_of(Broker::kEmbedded);
-    add({ours + ", 64 connections",
-         kPerSecond,
-         few.per_second,
-         "64 in each sync of the disk",
-         sync_bound,
-         {},
-         kSync});
+    add({ours + ", 64 connections", kPerSecond, few.per_second, "64 in each sync of the disk",
+         sync_bound, kNoGoal, kSync});
     add({"ingest, 4,000 connections", kPerSecond, most.per_second, "64 connections", few.per_second,
          Goal::at_least(0.7), kSync});
-    add({"slowest connection's share at 4,000 connections",
-         "of the mean",
-         most.slowest_share,
-         "",
-         {},
-         Goal::at_least(0.05),
-         kSync});
+    add({"slowest connection's share at 4,000 connections", "of the mean", most.slowest_share,
+         kAlone, Values(), Goal::at_least(0.05), kSync});
     note(ours + ", 64 connections", few);
     note(ours + ", 4,000 connections", most);
   }
 
   void sizes(uint32_t ids) {
-    for (const Broker broker : {Broker::kEmbedded, Broker::kRabbitMq}) {
-      HttpLoadOptions options = load(kMany);
-      options.ids = ids;
-      Runs runs;
-      for (int round = 0; round < bench_.rounds; ++round) serve(broker, options, runs);
+    HttpLoadOptions options = load(kMany);
+    options.ids = ids;
+    Runs runs[std::size(kBrokers)];
+    for (int round = 0; round < bench_.rounds; ++round) {
+      for (const Broker broker : kBrokers) serve(broker, options, runs[index(broker)]);
+    }
+    for (const Broker broker : kBrokers) {
       const std::string name = in_front_of(broker) + ", 1,024 connections, " + std::to_string(ids) +
                                (ids == 1 ? " id" : " ids");
-      add({name, kPerSecond, runs.per_second, "", {}, {}, durability(broker)});
-      note(name, runs);
+      const Runs& of = runs[index(broker)];
+      add({name, kPerSecond, of.per_second, kAlone, Values(), kNoGoal, durability(broker)});
+      note(name, of);
     }
   }
 
   void latency(Broker broker) {
     HttpLoadOptions options = load(kMany);
-    options.rate = most_[static_cast<size_t>(broker)] / 2;
+    options.rate = most_[index(broker)] / 2;
     Runs runs;
     Values allowed_ms;
     for (int round = 0; round < bench_.rounds; ++round) {
@@ -175,10 +174,10 @@ class IngestBench {
 
   void note(const std::string& name, const Runs& runs) {
     std::string text = name + ": " + number(median(runs.cpu_us)) +
-                       " us of the process's CPU a callback; load generator busy " +
+                       " us of its CPU a callback; load generator busy " +
                        number(100 * median(runs.generator_busy)) + " % of a core";
-    if (const double via_outbox = *std::ranges::max_element(runs.via_outbox); via_outbox > 0) {
-      text += "; up to " + number(via_outbox) + " % kept in the outbox";
+    if (std::ranges::any_of(runs.via_outbox, [](double percent) { return percent > 0; })) {
+      text += "; up to " + number(std::ranges::max(runs.via_outbox)) + " % kept in the outbox";
     }
     report_.note(text);
   }
@@ -196,7 +195,8 @@ class IngestBench {
 
   std::string folder() const { return bench_.folder + "/ingest"; }
 
-  // Nobody consumes: each run begins with an empty queue, and leaves none.
+  // Nobody consumes, so each run has a new DATA_DIR and an empty queue: no backlog grows from run
+  // to run.
   void serve(Broker broker, const HttpLoadOptions& options, Runs& runs) {
     std::map<std::string, std::string> environment = {
         {"SERVER_PORT", "{port}"}, {"BROKER_PORT", "{broker_port}"}, {"DATA_DIR", "{folder}/data"}};
@@ -216,10 +216,11 @@ class IngestBench {
   void peer(const std::vector<std::string>& arguments, const HttpLoadOptions& options, Runs& runs,
             const std::map<std::string, std::string>& environment = {}) {
     measure(CallbackServer(arguments, environment, folder()), options, runs);
-    runs.via_outbox.push_back(0);
   }
 
-  void node_peer(const HttpLoadOptions& options, Runs& runs) {
+  void node_peer(int processes, Runs& runs) {
+    HttpLoadOptions options = load(kMany);
+    options.warm_up *= 4;                          // Its code is compiled while it runs.
     const char* const path = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): one thread.
     delete_queue(kNodeQueue);
     peer({"/usr/bin/env", "node", bench_.root + "/bench/peers/node/ingest.js"}, options, runs,
@@ -228,7 +229,8 @@ class IngestBench {
           {"NODE_PATH", bench_.node + "/node_modules"},
           {"PATH", path != nullptr ? path : "/usr/bin:/bin"},
           {"PORT", "{port}"},
-          {"QUEUE", kNodeQueue}});
+          {"QUEUE", kNodeQueue},
+          {"WORKERS", std::to_string(processes)}});
     delete_queue(kNodeQueue);
   }
 
@@ -236,9 +238,9 @@ class IngestBench {
   uint64_t measure(const CallbackServer& server, HttpLoadOptions options, Runs& runs) {
     std::this_thread::sleep_for(bench_.pause);
     options.port = server.port();
-    const auto cpu = cpu_time(server.pid());
+    const auto cpu = server.cpu_used();
     const auto result = run_http_load(options);
-    const auto used = cpu_time(server.pid()) - cpu;
+    const auto used = server.cpu_used() - cpu;
     runs.per_second.push_back(result.answered_per_second);
     runs.slowest_share.push_back(slowest_share(result));
     runs.p99_ms.push_back(percentile({result.latencies_us.begin(), result.latencies_us.end()}, 99) /
@@ -281,7 +283,7 @@ class IngestBench {
   const Bench& bench_;
   Report& report_;
   RabbitMq rabbitmq_;
-  double most_[2] = {};  // Callbacks/s over 1,024 connections, by Broker.
+  double most_[std::size(kBrokers)] = {};  // Callbacks/s over 1,024 connections, by Broker.
 };
 
 }  // namespace
