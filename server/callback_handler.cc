@@ -50,6 +50,7 @@ void CallbackHandler::add_routes(HttpServer& server) {
             std::chrono::duration<double>(SteadyClock::now() - arrived_at).count());
       });
   refuse_other_methods(server.routes(), "/callback", "POST");
+  if (!options_.direct) return;
   direct_.emplace(DirectCallbacks::Options{.max_ids = options_.max_ids, .wait = options_.wait},
                   intake_, metrics_, server);
   server.set_direct(*direct_);

@@ -27,6 +27,7 @@ class CallbackHandler {
     // For broker or outbox. Far beyond the intake's own deadline: only a disk that hangs lasts so
     // long.
     Millis wait{10'000};
+    bool direct = true;  // The plain case without routing (DirectCallbacks).
   };
 
   // Intake and metrics outlive the handler, and the intake is stopped before it goes.

@@ -38,6 +38,11 @@ class RawConnection {
     }
     return true;
   }
+  // Leaves nothing behind when it closes, for tests that connect thousands of times.
+  void reset_at_end() {
+    const linger off{.l_onoff = 1, .l_linger = 0};
+    setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &off, sizeof off);
+  }
   void finish_sending() { shutdown(socket_.get(), SHUT_WR); }
 
   struct Answer {

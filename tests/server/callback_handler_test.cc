@@ -65,6 +65,49 @@ TEST_F(CallbackHandlerTest, AnswersWhenTheBrokerHasConfirmed) {
   EXPECT_EQ(metric("postoffice_callback_seconds_count"), 1);
 }
 
+// Those that are not plain wait behind what holds the threads.
+TEST_F(CallbackHandlerTest, APlainCallbackNeedsNoThread) {
+  std::promise<void> release;
+  const std::shared_future<void> released = release.get_future().share();
+  CallbackHandler handler({}, intake_, metrics_);
+  HttpServer server(HttpServer::Options{.threads = 1});
+  handler.add_routes(server);
+  std::promise<void> held;
+  server.routes().Get("/hold", [&](const httplib::Request&, httplib::Response&) {
+    held.set_value();
+    released.wait();
+  });
+  server.start();
+  RawConnection holding(server.port());
+  holding.send("GET /hold HTTP/1.1\r\n\r\n");
+  held.get_future().wait();
+  RawConnection plain(server.port());
+  plain.send("POST /callback HTTP/1.1\r\nContent-Length: 18\r\n\r\n{\"object_ids\":[7]}");
+  const auto answer = plain.receive();
+  release.set_value();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->status, 202);
+  EXPECT_EQ(answer->body, R"({"accepted":1})");
+}
+
+// A disk that hangs answers neither; the callback is not waited for without end.
+TEST_F(CallbackHandlerTest, APlainCallbackIsRefusedWhenNothingAnswers) {
+  publisher_.set_available(false);
+  outbox_.stall(true);
+  CallbackHandler handler({.wait = Millis(300)}, intake_, metrics_);
+  HttpServer server(HttpServer::Options{.threads = 1});
+  handler.add_routes(server);
+  server.start();
+  RawConnection plain(server.port());
+  plain.send("POST /callback HTTP/1.1\r\nContent-Length: 18\r\n\r\n{\"object_ids\":[7]}");
+  const auto answer = plain.receive();
+  outbox_.stall(false);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->status, 503);
+  EXPECT_NE(answer->head.find("Retry-After: 1"), std::string::npos);
+  intake_.stop();
+}
+
 TEST_F(CallbackHandlerTest, WaitsForTheConfirm) {
   publisher_.set_script(ScriptedPublisher::hold());
   auto answer = std::async(std::launch::async, [this] { return post(R"({"object_ids":[7]})"); });
@@ -99,8 +142,8 @@ TEST_F(CallbackHandlerTest, TimeSpentWaitingForAThreadCountsForTheDeadline) {
   held.get_future().wait();
   const std::string body = R"({"object_ids":[7]})";
   RawConnection waiting(server.port());
-  waiting.send("POST /callback HTTP/1.1\r\nConnection: keep-alive\r\nContent-Length: " + std::to_string(body.size()) +
-               "\r\n\r\n" + body);
+  waiting.send("POST /callback HTTP/1.1\r\nConnection: keep-alive\r\nContent-Length: " +
+               std::to_string(body.size()) + "\r\n\r\n" + body);
   std::this_thread::sleep_for(Millis(300));  // Far longer than the deadline.
   release.set_value();
   const auto answer = waiting.receive();
