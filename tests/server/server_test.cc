@@ -84,8 +84,10 @@ TEST_F(ServerTest, StopsHttpFirstAndReportsLast) {
   intake_.stop();
   server_.stop_expiry();
   server_.stop_expiry();
-  EXPECT_TRUE(database_.wait_until(
-      [](const FakeDatabase& database) { return database.reports.at("self").stopped; }));
+  EXPECT_TRUE(database_.wait_until([](const FakeDatabase& database) {
+    const auto report = database.reports.find("self");
+    return report != database.reports.end() && report->second.stopped;
+  }));
 }
 
 }  // namespace
