@@ -16,6 +16,7 @@ namespace {
 
 constexpr int kEventsAtOnce = 256;
 constexpr int kAcceptsAtOnce = 256;
+constexpr int kIdleLookedAt = 64;  // For one of an address: not so many that accepting takes long.
 constexpr size_t kReadBytes = 64 * 1024;
 constexpr size_t kKeptInputBytes = 16 * 1024;  // An idle connection keeps no larger buffer.
 constexpr Millis kLongestWait{1000};
@@ -154,22 +155,22 @@ void HttpLoop::close_everything() {
 
 void HttpLoop::accept_from(const FileDescriptor& listening) {
   for (int i = 0; i < kAcceptsAtOnce; ++i) {
-    if (connections_ >= options_.max_connections && !close_longest_idle()) {
-      log_shortage("connections");
-      return pause_accepting();
-    }
+    if (connections_ > options_.max_connections && !close_longest_idle()) return pause_accepting();
     sockaddr_storage peer{};
     socklen_t length = sizeof peer;
     FileDescriptor socket(accept4(listening.get(), reinterpret_cast<sockaddr*>(&peer), &length,
                                   SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (socket.get() >= 0) {
+      const bool room = connections_ < options_.max_connections || close_longest_idle();
       add(std::move(socket), peer);
-      continue;
+      if (room) continue;
+      log_shortage("connections");
+      return pause_accepting();
     }
     const int error = errno;
     if (error == EAGAIN || error == EWOULDBLOCK) return;
     if (concerns_one_connection(error)) continue;
-    log_shortage(std::generic_category().message(error).c_str());
+    log_shortage(std::generic_category().message(error));
     // Out of files or memory: with room made, the next round accepts.
     close_longest_idle();
     return pause_accepting();
@@ -177,24 +178,54 @@ void HttpLoop::accept_from(const FileDescriptor& listening) {
 }
 
 void HttpLoop::add(FileDescriptor socket, const sockaddr_storage& peer) {
+  std::array<char, INET6_ADDRSTRLEN> ip{};
+  int port = 0;
+  if (peer.ss_family == AF_INET6) {
+    const auto& address = reinterpret_cast<const sockaddr_in6&>(peer);
+    inet_ntop(AF_INET6, &address.sin6_addr, ip.data(), ip.size());
+    port = ntohs(address.sin6_port);
+  } else {
+    const auto& address = reinterpret_cast<const sockaddr_in&>(peer);
+    inet_ntop(AF_INET, &address.sin_addr, ip.data(), ip.size());
+    port = ntohs(address.sin_port);
+  }
+  auto address = AddressCounts::key_of(peer);
+  if (addresses_.of(address) >= options_.max_connections_per_address && !make_room_for(address)) {
+    return refuse_address(socket, ip.data());
+  }
+  addresses_.add(address);
   auto& idle = list(State::kIdle);
   idle.push_back(HttpConnection(std::move(socket), options_.max_body_bytes));
   HttpConnection& connection = idle.back();
   connection.self_ = std::prev(idle.end());
   connection.deadline_ = now_ + timeout(State::kIdle);
   ++connections_;
-  std::array<char, INET6_ADDRSTRLEN> ip{};
-  if (peer.ss_family == AF_INET6) {
-    const auto& address = reinterpret_cast<const sockaddr_in6&>(peer);
-    inet_ntop(AF_INET6, &address.sin6_addr, ip.data(), ip.size());
-    connection.remote_port_ = ntohs(address.sin6_port);
-  } else {
-    const auto& address = reinterpret_cast<const sockaddr_in&>(peer);
-    inet_ntop(AF_INET, &address.sin_addr, ip.data(), ip.size());
-    connection.remote_port_ = ntohs(address.sin_port);
-  }
+  connection.address_ = std::move(address);
   connection.remote_ip_ = ip.data();
+  connection.remote_port_ = port;
   poll_for(connection, EPOLLIN);
+}
+
+bool HttpLoop::make_room_for(const AddressCounts::Key& address) {
+  auto& idle = list(State::kIdle);
+  auto at = idle.begin();
+  for (int looked_at = 0; looked_at < kIdleLookedAt && at != idle.end(); ++looked_at) {
+    HttpConnection& connection = *at++;
+    if (connection.address_ != address) continue;
+    read_from(connection);  // One whose request has just arrived does not idle.
+    if (connection.state_ == State::kIdle) close(connection);
+    if (connection.state_ == State::kClosed) return true;
+  }
+  return false;
+}
+
+void HttpLoop::refuse_address(const FileDescriptor& socket, const std::string& ip) {
+  log_shortage("connections for " + ip);
+  const std::string answer =
+      HttpAnswer::problem(503, "too many connections from your address (" +
+                                   options_.max_connections_per_address_setting + ")")
+          .text(/*close=*/true);
+  send(socket.get(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void HttpLoop::pause_accepting() {
@@ -203,7 +234,7 @@ void HttpLoop::pause_accepting() {
   poll_listening(0);
 }
 
-void HttpLoop::log_shortage(const char* of) {
+void HttpLoop::log_shortage(const std::string& of) {
   if (shortage_logged_at_ != SteadyClock::time_point{} &&
       now_ < shortage_logged_at_ + kShortageLogInterval) {
     return;
@@ -430,6 +461,7 @@ void HttpLoop::close(HttpConnection& connection) {
   recount(connection);
   enter(connection, State::kClosed);  // Freed when no event of this round can name it any more.
   --connections_;
+  addresses_.remove(connection.address_);
 }
 
 void HttpLoop::expire() {

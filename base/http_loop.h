@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/address_counts.h"
 #include "base/file_descriptor.h"
 #include "base/http_framing.h"
 #include "base/thread.h"
@@ -62,6 +63,7 @@ class HttpConnection {
       : socket_(std::move(socket)), framing_(max_body_bytes) {}
 
   FileDescriptor socket_;
+  AddressCounts::Key address_;
   std::string remote_ip_;
   int remote_port_ = 0;
 
@@ -104,6 +106,8 @@ class HttpDirect {
 //
 // - Beyond `max_connections`, and when the process runs out of files or memory, the connection that
 //   has idled longest makes room; if none idles, accepting pauses.
+// - Beyond `max_connections_per_address`, one of that address among the longest idle makes room; if
+//   none does, the new one is answered 503 and closed.
 // - Request bytes in memory are bounded: beyond `max_buffered_bytes` requests are refused with 503.
 class HttpLoop {
  public:
@@ -111,6 +115,8 @@ class HttpLoop {
     size_t max_body_bytes = 1 << 20;
     std::string max_body_setting;  // Its name, for errors.
     size_t max_connections = 10'000;
+    size_t max_connections_per_address = 7'500;
+    std::string max_connections_per_address_setting;  // Its name, for errors.
     size_t max_buffered_bytes = 256 << 20;
     Millis read_timeout{5000};          // For a whole request, from its first byte.
     Millis write_timeout{5000};         // For an answer.
@@ -150,8 +156,10 @@ class HttpLoop {
 
   void accept_from(const FileDescriptor& listening);
   void add(FileDescriptor socket, const sockaddr_storage& peer);
+  bool make_room_for(const AddressCounts::Key& address);
+  void refuse_address(const FileDescriptor& socket, const std::string& ip);
   void pause_accepting();
-  void log_shortage(const char* of);
+  void log_shortage(const std::string& of);
   void poll_listening(uint32_t events);
   bool close_longest_idle();
 
@@ -195,6 +203,7 @@ class HttpLoop {
   // the same timeout and enter at the end.
   std::array<List, HttpConnection::kStates> lists_;
   size_t connections_ = 0;
+  AddressCounts addresses_;
   size_t buffered_bytes_ = 0;
   bool accepting_ = true;
   bool stop_entered_ = false;

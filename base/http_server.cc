@@ -27,12 +27,18 @@ constexpr rlim_t kMostConnections = 1'000'000;
 // overflow 2 MiB, what threads get with `ulimit -s 2048`, with `unlimited`, and on other systems.
 constexpr size_t kStackBytes = 16 << 20;
 
-size_t max_connections() {
+size_t max_connections(const HttpServer::Options& options) {
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
-  return std::min(
-      std::max(files.rlim_cur - std::min(kOtherFiles, files.rlim_cur), files.rlim_cur / 2),
-      kMostConnections);
+  const rlim_t most =
+      std::min(std::max(files.rlim_cur - std::min(kOtherFiles, files.rlim_cur), files.rlim_cur / 2),
+               kMostConnections);
+  return options.max_connections == 0 ? most : std::min(options.max_connections, most);
+}
+
+size_t max_connections_per_address(const HttpServer::Options& options) {
+  if (options.max_connections_per_address > 0) return options.max_connections_per_address;
+  return std::max<size_t>(1, max_connections(options) / 4 * 3);
 }
 
 }  // namespace
@@ -54,11 +60,14 @@ class HttpServer::Listener {
                               .port_setting = options_.port_setting});
     port_ = bound_port(sockets.front());
     loop_ = std::make_unique<HttpLoop>(
-        HttpLoop::Options{.max_body_bytes = options_.max_body_bytes,
-                          .max_body_setting = options_.max_body_setting,
-                          .max_connections = max_connections(),
-                          .read_timeout = options_.read_timeout,
-                          .keep_alive_timeout = options_.keep_alive_timeout},
+        HttpLoop::Options{
+            .max_body_bytes = options_.max_body_bytes,
+            .max_body_setting = options_.max_body_setting,
+            .max_connections = max_connections(options_),
+            .max_connections_per_address = max_connections_per_address(options_),
+            .max_connections_per_address_setting = options_.max_connections_per_address_setting,
+            .read_timeout = options_.read_timeout,
+            .keep_alive_timeout = options_.keep_alive_timeout},
         std::move(sockets), [this](HttpConnection& connection) { enqueue(connection); }, direct);
     add_thread();
     loop_->start();

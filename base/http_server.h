@@ -34,7 +34,10 @@ class HttpServer {
     uint16_t port = 0;    // 0: any free one (for tests); see port().
     size_t threads = 64;  // At most; each is started when it is needed for the first time.
     size_t max_body_bytes = 1 << 20;  // Enforced while reading, chunked bodies too: 413.
-    Millis read_timeout{5000};        // For a whole request, from its first byte: 408.
+    // 0: as many as the limit of open files allows, and three quarters of those.
+    size_t max_connections = 0;
+    size_t max_connections_per_address = 0;
+    Millis read_timeout{5000};  // For a whole request, from its first byte: 408.
     // Between two requests of a connection. Long, so that a client which sends every few seconds
     // does not race with it; the longest idle make room when connections run out.
     Millis keep_alive_timeout{75'000};
@@ -42,6 +45,7 @@ class HttpServer {
     std::string host_setting = "SERVER_HOST";
     std::string port_setting = "SERVER_PORT";
     std::string max_body_setting = "MAX_CALLBACK_BYTES";
+    std::string max_connections_per_address_setting = "HTTP_CONNECTIONS_PER_ADDRESS";
   };
 
   explicit HttpServer(Options options);

@@ -107,6 +107,15 @@ Settings declare_settings(Config& config) {
       {"SERVER_PORT", "9090", "Port that serve listens on.", to_port(&config.server_port)});
   settings.declare({"HTTP_THREADS", "64", "Most threads of serve that answer requests.",
                     to_integer(&config.http_threads, 1, 4096)});
+  settings.declare(
+      {"HTTP_CONNECTIONS", "0",
+       "Most HTTP connections of serve; beyond, the longest idle one makes room. 0: as "
+       "many as the limit of open files allows.",
+       to_integer(&config.http_connections, 0, 1'000'000)});
+  settings.declare({"HTTP_CONNECTIONS_PER_ADDRESS", "0",
+                    "Most HTTP connections from one address; more are answered 503. 0: three "
+                    "quarters of all.",
+                    to_integer(&config.http_connections_per_address, 0, 1'000'000)});
   settings.declare({"WORKER_PORT", "",
                     "Port of the worker's /healthz, /readyz and /metrics; unset: none.",
                     to_optional_port(&config.worker_port)});

@@ -18,6 +18,8 @@ struct Config {
   std::string server_host;
   uint16_t server_port = 0;
   int64_t http_threads = 0;
+  int64_t http_connections = 0;
+  int64_t http_connections_per_address = 0;
   std::optional<uint16_t> worker_port;
   std::vector<AmqpUrl> amqp_urls;  // Of the embedded broker when AMQP_URL is unset.
   bool embedded_broker = false;    // AMQP_URL is unset.

@@ -29,6 +29,9 @@ Server::Options server_options(const Config& config, std::string process_id) {
   options.http.host = config.server_host;
   options.http.port = config.server_port;
   options.http.threads = static_cast<size_t>(config.http_threads);
+  options.http.max_connections = static_cast<size_t>(config.http_connections);
+  options.http.max_connections_per_address =
+      static_cast<size_t>(config.http_connections_per_address);
   options.http.max_body_bytes = config.max_callback_bytes;
   options.callbacks.max_ids = static_cast<size_t>(config.max_callback_ids);
   options.expiry.object_ttl = config.object_ttl;

@@ -305,6 +305,44 @@ TEST_F(HttpServerTest, SlowAndIdleClientsHoldNoThread) {
   EXPECT_TRUE(answers(*clients[1]));
 }
 
+TEST_F(HttpServerTest, OneAddressHasOnlySoManyConnections) {
+  auto options = small_options();
+  options.max_connections_per_address = 2;
+  start(options);
+  RawConnection idle = connect();
+  EXPECT_TRUE(answers(idle));
+  RawConnection slow = connect();
+  slow.send("GET /hel");
+  RawConnection slower = connect();  // In the place of the idle one.
+  slower.send("GET /hel");
+  EXPECT_TRUE(idle.ends());
+  RawConnection refused = connect();
+  const auto refusal = refused.receive();
+  ASSERT_TRUE(refusal);
+  EXPECT_EQ(refusal->status, 503);
+  EXPECT_TRUE(contains(refusal->body, "HTTP_CONNECTIONS_PER_ADDRESS"));
+  EXPECT_TRUE(refused.ends());
+  RawConnection elsewhere(server_->port(), "127.0.0.2");
+  EXPECT_TRUE(answers(elsewhere));
+  slow.send("lo HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(slow.receive()->status, 200);
+}
+
+TEST_F(HttpServerTest, BeyondTheLimitTheLongestIdleConnectionMakesRoom) {
+  auto options = small_options();
+  options.max_connections = 2;
+  options.max_connections_per_address = 10;
+  start(options);
+  RawConnection first = connect();
+  EXPECT_TRUE(answers(first));
+  RawConnection second = connect();
+  EXPECT_TRUE(answers(second));
+  RawConnection third = connect();
+  EXPECT_TRUE(answers(third));
+  EXPECT_TRUE(first.ends());
+  EXPECT_TRUE(answers(second));
+}
+
 TEST_F(HttpServerTest, ARequestMustArriveInTime) {
   auto options = small_options();
   options.read_timeout = Millis(200);

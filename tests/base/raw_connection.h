@@ -18,10 +18,15 @@ namespace postoffice {
 // A client that sends exactly the bytes it is told to.
 class RawConnection {
  public:
-  explicit RawConnection(uint16_t port)
+  // From `own_address`, one of 127.0.0.0/8, if it is given.
+  explicit RawConnection(uint16_t port, const char* own_address = nullptr)
       : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
+    if (own_address != nullptr) {
+      inet_pton(AF_INET, own_address, &address.sin_addr);
+      bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+    }
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connected_ =
