@@ -25,13 +25,15 @@ class Deployment {
   // Of what is started from now on: AMQP_URL, DATABASE_URL, OBJECT_TTL...
   Service::Settings settings;
 
-  // Starts `serve`, also again; returns at once.
+  // Starts `serve`, also again with the same data; returns at once.
   Service& launch_serve();
   // ... and when it accepts callbacks.
   Service& start_serve();
   // Starts `worker threads`; returns when it answers.
   Service& start_worker(size_t threads);
-  void stop_worker() { worker_.reset(); }
+  // SIGKILL.
+  void kill_serve() { serve_.reset(); }
+  void kill_worker() { worker_.reset(); }
 
   Service& serve() const { return *serve_; }
   Service& worker() const { return *worker_; }

@@ -1,7 +1,12 @@
+#include "bench/memory_rows.h"
 #include "bench/pipeline.h"
+#include "bench/start_rows.h"
 
 namespace postoffice::bench {
 
-void footprint_rows(const Bench& /*bench*/, Report& /*report*/) {}
+void footprint_rows(const Bench& bench, Report& report) {
+  memory_rows(bench, report);
+  start_rows(bench, report);
+}
 
 }  // namespace postoffice::bench

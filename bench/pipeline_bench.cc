@@ -1,5 +1,6 @@
 // Postoffice beside its ceilings and peers, in turn, on one machine: scripts/bench.
 
+#include <spdlog/spdlog.h>
 #include <sys/utsname.h>
 
 #include <algorithm>
@@ -72,6 +73,7 @@ void print_machine(const Bench& bench) {
 int main(int argc, char** argv) {
   using namespace postoffice::bench;
   if (argc < 5) return usage();
+  spdlog::set_level(spdlog::level::warn);  // What of the product runs in this process.
   Bench bench;
   bench.root = argv[1];
   bench.services = argv[2];
