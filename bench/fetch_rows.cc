@@ -1,7 +1,107 @@
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "bench/burst_row.h"
+#include "bench/callbacks.h"
+#include "bench/deployment.h"
+#include "bench/fetch_window.h"
+#include "bench/node_fetch_rows.h"
 #include "bench/pipeline.h"
+#include "bench/process.h"
+#include "bench/table.h"
 
 namespace postoffice::bench {
+namespace {
 
-void fetch_rows(const Bench& /*bench*/, Report& /*report*/) {}
+using std::chrono::duration;
+using std::chrono::milliseconds;
+
+struct Sizes {
+  size_t fetches = 10'000;
+  milliseconds least_latency{300};
+  milliseconds most_latency{4300};
+  milliseconds time{10'000};
+  size_t callbacks = 1000;  // Of 200 ids: more than can be fetched in the time.
+
+  // All threads begin at once; after two answers each, those come at a steady rate.
+  milliseconds ramp_up() const { return 2 * most_latency; }
+  double ideal() const {
+    return static_cast<double>(fetches) /
+           duration<double>((least_latency + most_latency) / 2).count();
+  }
+};
+constexpr Sizes kQuick = {1000, milliseconds(100), milliseconds(500), milliseconds(1000), 100};
+
+FetchWindow run_worker(const Bench& bench, const Sizes& sizes) {
+  const ObjectService objects(bench, sizes.least_latency, sizes.most_latency);
+  Deployment deployment(bench, "fetch");
+  deployment.settings["OBJECTS_URL"] = objects.url();
+  post_callbacks(deployment.start_serve().port(), {.callbacks = sizes.callbacks});
+  const auto& worker = deployment.start_worker(sizes.fetches);
+  const double most = static_cast<double>(sizes.fetches);
+  wait_until("fetches in flight",
+             [&] { return worker.metric("postoffice_fetches_in_flight") >= 0.99 * most; });
+  std::this_thread::sleep_for(sizes.ramp_up());
+  return measure_fetches(worker, objects, sizes.time);
+}
+
+// Microseconds of CPU a fetch.
+double run_bare_fetches(const Bench& bench, const Sizes& sizes) {
+  const ObjectService objects(bench, sizes.least_latency, sizes.most_latency);
+  const std::string output = bench.folder + "/httplib_fetch.out";
+  const auto seconds = [](milliseconds time) {
+    return std::to_string(duration<double>(time).count());
+  };
+  // It too has to start its threads, which takes a moment.
+  Process peer({bench.program("httplib_fetch"), std::to_string(objects.port()),
+                std::to_string(sizes.fetches), seconds(sizes.ramp_up() + milliseconds(2000)),
+                seconds(sizes.time)},
+               {}, bench.folder, output);
+  const int status = peer.wait();
+  double answered = 0;
+  double cpu_us = 0;
+  std::ifstream(output) >> answered >> cpu_us;
+  std::filesystem::remove(output);
+  if (status != 0 || answered == 0) throw std::runtime_error("httplib_fetch failed");
+  return cpu_us / answered;
+}
+
+void worker_rows(const Bench& bench, const Sizes& sizes, Report& report) {
+  const std::string name = "worker " + std::to_string(sizes.fetches) + ", " +
+                           std::to_string(sizes.least_latency.count()) + " to " +
+                           number(static_cast<double>(sizes.most_latency.count())) +
+                           " ms, embedded broker and SQLite";
+  Row rate;
+  rate.name = "objects stored/s, " + name;
+  rate.unit = "objects/s";
+  rate.other_name = std::to_string(sizes.fetches) + " / mean latency";
+  rate.goal = Goal::at_least(0.97);
+  Row cpu;
+  cpu.name = "CPU an object, fetch + coalesce + store, " + name;
+  cpu.unit = "us";
+  cpu.other_name = "bare cpp-httplib fetches, as many threads";
+  cpu.goal = Goal::at_most(1.3);
+  for (int round = 0; round < bench.rounds; ++round) {
+    const auto window = run_worker(bench, sizes);
+    rate.ours.push_back(window.stored_per_second);
+    rate.other.push_back(sizes.ideal());
+    cpu.ours.push_back(window.cpu_us);
+    cpu.other.push_back(run_bare_fetches(bench, sizes));
+  }
+  report.add(std::move(rate));
+  report.add(std::move(cpu));
+}
+
+}  // namespace
+
+void fetch_rows(const Bench& bench, Report& report) {
+  worker_rows(bench, bench.quick ? kQuick : Sizes(), report);
+  node_fetch_rows(bench, report);
+  burst_row(bench, report);
+}
 
 }  // namespace postoffice::bench

@@ -35,7 +35,7 @@ std::string number(double value) {
 std::string aligned(const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
   for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()), 1);  // A column may be empty.
+    widths.resize(std::max(widths.size(), row.size()), 2);  // "-:" of an empty column.
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   }
   const auto line = [&widths](const std::vector<std::string>& cells) {

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <chrono>
+
+#include "bench/deployment.h"
+#include "bench/service.h"
+
+namespace postoffice::bench {
+
+// What a worker did in a time in which it had enough to do. Any process counts that has
+// postoffice_objects_stored_total among its /metrics.
+struct FetchWindow {
+  double stored = 0;  // Objects.
+  double stored_per_second = 0;
+  double cpu_us = 0;        // The worker's, for each object that it stored.
+  double objects_busy = 0;  // The object service's, as a part of one core.
+};
+
+// Returns after `time`. Throws std::runtime_error when nothing was stored.
+FetchWindow measure_fetches(const Service& worker, const ObjectService& objects,
+                            std::chrono::milliseconds time);
+
+}  // namespace postoffice::bench
