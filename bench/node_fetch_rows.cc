@@ -114,6 +114,7 @@ class NodeFetchRows {
                 Report& report) const {
     const auto values = [](const std::vector<FetchWindow>& windows, double FetchWindow::*value) {
       std::vector<double> all;
+      all.reserve(windows.size());
       for (const auto& window : windows) all.push_back(window.*value);
       return all;
     };

@@ -15,7 +15,7 @@ void wait_until(const std::string& what, const std::function<bool()>& holds,
     if (std::chrono::steady_clock::now() > deadline) {
       throw std::runtime_error(what + ": not within " + std::to_string(most.count()) + " s");
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
 }
 

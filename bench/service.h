@@ -11,7 +11,7 @@
 
 namespace postoffice::bench {
 
-// Asks every 5 ms until `holds`. Throws std::runtime_error naming `what` after `most`.
+// Asks every 20 ms until `holds`. Throws std::runtime_error naming `what` after `most`.
 void wait_until(const std::string& what, const std::function<bool()>& holds,
                 std::chrono::seconds most = std::chrono::seconds(60));
 

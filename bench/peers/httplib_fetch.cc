@@ -53,7 +53,9 @@ int main(int argc, char** argv) {
   if (argc != 5) return 2;
   Fetches fetches{std::atoi(argv[1])};
   std::vector<postoffice::Thread> threads;
-  for (int i = 0; i < std::atoi(argv[2]); ++i) {
+  const auto count = static_cast<size_t>(std::atoi(argv[2]));
+  threads.reserve(count);
+  while (threads.size() < count) {
     threads.emplace_back(
         "fetch", [&fetches] { fetch(fetches); }, kStackBytes);
   }
