@@ -32,9 +32,11 @@ FetchWindow measure_fetches(const Service& worker, const ObjectService& objects,
   const double seconds = std::chrono::duration<double>(last.at - first.at).count();
   const double stored = last.stored - first.stored;
   if (stored <= 0) throw std::runtime_error("the worker has stored nothing");
+  const double cpu_us = last.worker_cpu_us - first.worker_cpu_us;
   return {.stored = stored,
           .stored_per_second = stored / seconds,
-          .cpu_us = (last.worker_cpu_us - first.worker_cpu_us) / stored,
+          .cpu_us = cpu_us / stored,
+          .busy = cpu_us / 1e6 / seconds,
           .objects_busy = (last.objects_cpu_us - first.objects_cpu_us) / 1e6 / seconds};
 }
 

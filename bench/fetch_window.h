@@ -13,7 +13,8 @@ struct FetchWindow {
   double stored = 0;  // Objects.
   double stored_per_second = 0;
   double cpu_us = 0;        // The worker's, for each object that it stored.
-  double objects_busy = 0;  // The object service's, as a part of one core.
+  double busy = 0;          // The same in cores.
+  double objects_busy = 0;  // The object service's CPU in cores.
 };
 
 // Returns after `time`. Throws std::runtime_error when nothing was stored.

@@ -40,6 +40,13 @@ std::string environment(const char* name) {
   return value != nullptr ? value : "";
 }
 
+std::vector<double> values(const std::vector<FetchWindow>& windows, double FetchWindow::*value) {
+  std::vector<double> all;
+  all.reserve(windows.size());
+  for (const auto& window : windows) all.push_back(window.*value);
+  return all;
+}
+
 class NodeFetchRows {
  public:
   NodeFetchRows(const Bench& bench, const Sizes& sizes)
@@ -56,6 +63,7 @@ class NodeFetchRows {
       ours.push_back(run_worker());
       node.push_back(run_node());
     }
+    delete_queue();
     add_rows(ours, node, report);
   }
 
@@ -112,12 +120,6 @@ class NodeFetchRows {
 
   void add_rows(const std::vector<FetchWindow>& ours, const std::vector<FetchWindow>& node,
                 Report& report) const {
-    const auto values = [](const std::vector<FetchWindow>& windows, double FetchWindow::*value) {
-      std::vector<double> all;
-      all.reserve(windows.size());
-      for (const auto& window : windows) all.push_back(window.*value);
-      return all;
-    };
     const std::string name =
         ", worker " + std::to_string(sizes_.fetches) + " at 10 ms, RabbitMQ and PostgreSQL";
     Row rate;
@@ -135,12 +137,14 @@ class NodeFetchRows {
     cpu.other = values(node, &FetchWindow::cpu_us);
     report.add(std::move(rate));
     report.add(std::move(cpu));
-    report.note("Meanwhile the object service took " +
-                number(median(values(ours, &FetchWindow::objects_busy))) +
-                " of a core beside the worker and " +
-                number(median(values(node, &FetchWindow::objects_busy))) +
-                " beside Node.js: its one thread limits nothing while that is below 1. RabbitMQ, "
-                "PostgreSQL and it share the machine's cores with who is measured.");
+    const auto busy = [](const std::vector<FetchWindow>& windows) {
+      return number(median(values(windows, &FetchWindow::busy))) + " cores, the object service " +
+             number(median(values(windows, &FetchWindow::objects_busy)));
+    };
+    report.note("At 10 ms the worker used " + busy(ours) +
+                "; Node.js, which has one thread, used " + busy(node) +
+                ". What has one thread and stays well below 1 was kept from the " +
+                "cores by others: then the ratio of the rates says nothing, that of CPU does.");
   }
 
   const Bench& bench_;
