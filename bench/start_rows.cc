@@ -11,6 +11,7 @@
 #include "bench/callbacks.h"
 #include "bench/deployment.h"
 #include "bench/engine.h"
+#include "bench/table.h"
 #include "broker/callback_message.h"
 
 namespace postoffice::bench {
@@ -19,8 +20,9 @@ namespace {
 struct Backlog {
   size_t bytes = 1'000'000'000;
   const char* text = "1 GB";
+  size_t messages = 1'000'000;
 };
-constexpr Backlog kQuick = {20'000'000, "20 MB"};
+constexpr Backlog kQuick = {20'000'000, "20 MB", 20'000};
 
 // As many as a callback may name by default.
 constexpr size_t kMostIds = 10'000;
@@ -72,6 +74,11 @@ void empty_row(const Bench& bench, Report& report) {
   report.add(std::move(empty));
 }
 
+// Throws when it holds less than was put there.
+void check_held(const Service& serve, const std::string& metric, size_t bytes) {
+  wait_until(metric, [&] { return serve.metric(metric) >= 0.99 * static_cast<double>(bytes); });
+}
+
 void queue_row(const Bench& bench, const Backlog& backlog, Report& report) {
   Row queue =
       row(std::string("embedded, ") + backlog.text + " in the queue", "s", Goal::at_most(1));
@@ -82,6 +89,20 @@ void queue_row(const Bench& bench, const Backlog& backlog, Report& report) {
   ids.callbacks *= ids.ids_each / 200;
   ids.ids_each = 200;
   publish_callbacks(deployment.amqp_url(), ids, kMessageBytes);
+  for (int round = 0; round < bench.rounds; ++round) {
+    queue.ours.push_back(start(deployment));
+    check_held(deployment.serve(), "postoffice_broker_log_bytes", backlog.bytes);
+  }
+  report.add(std::move(queue));
+}
+
+// A start costs more by messages than by bytes.
+void messages_row(const Bench& bench, const Backlog& backlog, Report& report) {
+  const auto messages = static_cast<double>(backlog.messages);
+  Row queue = row("embedded, " + number(messages) + " messages of 20 ids in the queue", "s", {});
+  Deployment deployment(bench, "start");
+  deployment.start_serve();
+  publish_callbacks(deployment.amqp_url(), {.callbacks = backlog.messages, .ids_each = 20}, 1);
   for (int round = 0; round < bench.rounds; ++round) queue.ours.push_back(start(deployment));
   report.add(std::move(queue));
 }
@@ -92,9 +113,11 @@ void outbox_row(const Bench& bench, const Backlog& backlog, Report& report) {
       row(std::string("RabbitMQ away, ") + backlog.text + " in the outbox", "s", Goal::at_most(1));
   Deployment deployment(bench, "start");
   deployment.settings["AMQP_URL"] = "amqp://127.0.0.1:" + std::to_string(free_port());
-  const auto& serve = deployment.start_serve();
-  post_callbacks(serve.port(), callbacks_of(backlog.bytes));
-  for (int round = 0; round < bench.rounds; ++round) outbox.ours.push_back(start(deployment));
+  post_callbacks(deployment.start_serve().port(), callbacks_of(backlog.bytes));
+  for (int round = 0; round < bench.rounds; ++round) {
+    outbox.ours.push_back(start(deployment));
+    check_held(deployment.serve(), "postoffice_outbox_bytes", backlog.bytes);
+  }
   report.add(std::move(outbox));
 }
 
@@ -104,6 +127,7 @@ void start_rows(const Bench& bench, Report& report) {
   const Backlog backlog = bench.quick ? kQuick : Backlog();
   empty_row(bench, report);
   queue_row(bench, backlog, report);
+  messages_row(bench, backlog, report);
   outbox_row(bench, backlog, report);
 }
 
