@@ -28,6 +28,7 @@ struct Bench {
 void ingest_rows(const Bench& bench, Report& report);     // POST /callback.
 void fetch_rows(const Bench& bench, Report& report);      // The worker.
 void store_rows(const Bench& bench, Report& report);      // The database.
+void crowd_rows(const Bench& bench, Report& report);      // Many who want nothing, or slowly.
 void footprint_rows(const Bench& bench, Report& report);  // Memory and start.
 
 }  // namespace postoffice::bench

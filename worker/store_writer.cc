@@ -43,7 +43,7 @@ bool StoreWriter::stop(SteadyClock::time_point deadline) {
 void StoreWriter::put(Finding finding) {
   const std::lock_guard lock(mutex_);
   waiting_.push_back(std::move(finding));
-  if (waiting_.size() == 1) changed_.notify_one();
+  if (waiting_.size() == 1 || waiting_.size() == options_.batch_rows) changed_.notify_one();
   if (!is_full_ && waiting_.size() >= options_.most_waiting) {
     is_full_ = true;
     handler_.full(true);
@@ -75,6 +75,10 @@ void StoreWriter::run() {
 bool StoreWriter::top_up(Batch& batch) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return is_stopped_ || !batch.empty() || !waiting_.empty(); });
+  changed_.wait_until(lock, gathers_until_, [&] {
+    return is_stopped_ || batch.size() + waiting_.size() >= options_.batch_rows;
+  });
+  gathers_until_ = SteadyClock::now() + options_.gather;
   while (batch.size() < options_.batch_rows && !waiting_.empty()) {
     batch.push_back(std::move(waiting_.front()));
     waiting_.pop_front();

@@ -35,7 +35,8 @@ struct Finding {
   std::unique_ptr<Failure> failure;  // Nothing: it succeeded.
 };
 
-// Commits findings in batches: whatever waits while one batch is written is the next one. While the
+// Commits findings in batches: whatever comes while one batch is written is in the next one, and a
+// batch that is not full begins no sooner than `gather` after the one before. While the
 // database is away, what could not be written is tried again with backoff, together with what came
 // meanwhile. Where the database refuses a batch for its data, halves of it are tried, down to the
 // one at fault. One thread, one Store. put() is thread-safe.
@@ -43,6 +44,8 @@ class StoreWriter {
  public:
   struct Options {
     size_t batch_rows = 1000;
+    // A commit costs much more than a row in it. Short beside what a fetch takes.
+    Millis gather{20};
     size_t most_waiting = 50'000;  // Above it, `full` is called.
     Millis backoff_least{100};
     Millis backoff_most{5000};
@@ -90,7 +93,8 @@ class StoreWriter {
   bool is_full_ = false;
   bool is_stopped_ = false;
 
-  Backoff backoff_;  // Of the thread.
+  SteadyClock::time_point gathers_until_{};  // Of the thread.
+  Backoff backoff_;                          // Likewise.
   Running running_;
   Thread thread_;
 };

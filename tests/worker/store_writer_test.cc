@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <thread>
 
 #include "base/error.h"
 #include "tests/worker/fakes.h"
@@ -72,6 +73,26 @@ TEST_F(StoreWriterTest, WritesWhatWaitsInBatches) {
   EXPECT_LE(database_.batches(), 12u);
   EXPECT_EQ(database_.largest_batch(), 10u);
   EXPECT_EQ(metric(metrics_, "postoffice_objects_stored_total"), 100);
+}
+
+TEST_F(StoreWriterTest, GathersABatchUnlessItIsTheFirstForAWhileOrFull) {
+  options_.gather = Millis(500);
+  start();
+  const auto began = SteadyClock::now();
+  put(0);
+  ASSERT_TRUE(eventually([&] { return stored() == 1; }));
+  EXPECT_LT(SteadyClock::now() - began, Millis(400));
+  for (int64_t id = 1; id < 6; ++id) {
+    put(id);
+    std::this_thread::sleep_for(Millis(10));
+  }
+  ASSERT_TRUE(eventually([&] { return stored() == 6; }));
+  EXPECT_EQ(database_.batches(), 2u);
+  const auto full_at = SteadyClock::now();
+  for (int64_t id = 6; id < 16; ++id) put(id);
+  ASSERT_TRUE(eventually([&] { return stored() == 16; }));
+  EXPECT_LT(SteadyClock::now() - full_at, Millis(400));
+  EXPECT_EQ(database_.batches(), 3u);
 }
 
 TEST_F(StoreWriterTest, TriesAgainWithWhatCameMeanwhileWhileTheDatabaseIsAway) {
