@@ -22,11 +22,14 @@ class CallbackServer {
                  std::string folder);
 
   uint16_t port() const { return port_; }
+  pid_t pid() const { return process_->pid(); }
   // CPU that it and all processes that come from it have used.
   std::chrono::microseconds cpu_used() const;
 
   // Of serve. Returns when its publisher is connected.
   void wait_for_broker() const;
+  // In /metrics: the value of the first metric that begins with `name`; 0 when there is none.
+  double metric(const std::string& name) const;
   // Of serve: callbacks that it kept in its outbox.
   double via_outbox() const;
 
@@ -35,8 +38,6 @@ class CallbackServer {
   // Throws when it does not come true in time, or the program ends before.
   template <typename Condition>
   void wait_for(const char* what, const Condition& condition) const;
-  // In /metrics: the value of the first metric that begins with `name`; 0 when there is none.
-  double metric(const std::string& name) const;
   [[noreturn]] void give_up(const char* what) const;
 
   const std::string folder_;
