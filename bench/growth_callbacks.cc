@@ -41,7 +41,7 @@ double seconds(std::chrono::nanoseconds time) {
 
 std::string value(const std::string& name, double figure) {
   char text[32];
-  snprintf(text, sizeof(text), "%.6g", figure);
+  snprintf(text, sizeof(text), "%.8g", figure);
   return name + "=" + text;
 }
 
@@ -62,6 +62,7 @@ CallbackServer embedded(const Bench& bench) {
 struct Measured {
   HttpLoadResult result;
   double cpu_us = 0;
+  double kept = 0;  // Callbacks that went to the outbox.
 };
 
 Measured measure(const CallbackServer& server, HttpLoadOptions options) {
@@ -70,26 +71,32 @@ Measured measure(const CallbackServer& server, HttpLoadOptions options) {
   Measured measured{run_http_load(options)};
   measured.cpu_us = static_cast<double>((server.cpu_used() - cpu).count()) /
                     static_cast<double>(measured.result.answered);
+  measured.kept = server.via_outbox();
   return measured;
+}
+
+std::string note(const Measured& measured) {
+  return generator_us(measured.result.busy, measured.result.answered_per_second) + " " +
+         value("outbox_percent",
+               100 * measured.kept / static_cast<double>(measured.result.answered));
 }
 
 std::vector<Point> connections(const Bench& bench, uint64_t x) {
   const auto server = embedded(bench);
-  const auto [result, cpu_us] = measure(server, load(bench, static_cast<uint32_t>(x), kIds));
+  const auto measured = measure(server, load(bench, static_cast<uint32_t>(x), kIds));
+  const auto& result = measured.result;
   const std::vector<double> latencies(result.latencies_us.begin(), result.latencies_us.end());
-  return {{result.answered_per_second, "callbacks/s", cpu_us,
-           generator_us(result.busy, result.answered_per_second)},
+  return {{result.answered_per_second, "callbacks/s", measured.cpu_us, note(measured)},
           {percentile(latencies, 99) / 1000, "ms p99", 0, ""}};
 }
 
 std::vector<Point> ids(const Bench& bench, uint64_t x) {
   const auto server = embedded(bench);
-  const auto [result, cpu_us] =
-      measure(server, load(bench, kConnections, static_cast<uint32_t>(x)));
+  const auto measured = measure(server, load(bench, kConnections, static_cast<uint32_t>(x)));
   const auto per_callback = static_cast<double>(x);
-  const auto generator = generator_us(result.busy, result.answered_per_second);
-  return {{result.answered_per_second, "callbacks/s", cpu_us, generator},
-          {result.answered_per_second * per_callback, "ids/s", cpu_us / per_callback, ""}};
+  const double per_second = measured.result.answered_per_second;
+  return {{per_second, "callbacks/s", measured.cpu_us, note(measured)},
+          {per_second * per_callback, "ids/s", measured.cpu_us / per_callback, ""}};
 }
 
 // Of a serve that keeps its data from step to step.
@@ -115,10 +122,10 @@ class Backlog {
     start();
     const double restart = seconds(std::chrono::steady_clock::now() - killed);
     const std::string waiting = value("waiting", static_cast<double>(waiting_));
-    const auto [result, cpu_us] = measure(*server_, load(bench_, kConnections, kIds));
-    waiting_ += result.answered;
-    return {{result.answered_per_second, "callbacks/s", cpu_us,
-             waiting + " " + generator_us(result.busy, result.answered_per_second)},
+    const auto measured = measure(*server_, load(bench_, kConnections, kIds));
+    waiting_ += measured.result.answered;
+    return {{measured.result.answered_per_second, "callbacks/s", measured.cpu_us,
+             waiting + " " + note(measured)},
             {resident, "MiB resident", 0, waiting},
             {restart, "s to restart", 0, waiting}};
   }
@@ -187,6 +194,7 @@ std::vector<Point> servers(const Bench& bench, uint64_t x) {
   double cpu_us = 0;
   double busy = 0;
   double answered = 0;
+  double kept = 0;
   for (auto& run : runs) {
     const auto measured = run.get();
     const auto of_it = static_cast<double>(measured.result.answered);
@@ -194,14 +202,11 @@ std::vector<Point> servers(const Bench& bench, uint64_t x) {
     busy += measured.result.busy;
     cpu_us += measured.cpu_us * of_it;
     answered += of_it;
+    kept += measured.kept;
   }
   const auto rabbitmq_us = static_cast<double>((cpu_of(processes) - rabbitmq_cpu).count());
   double messages = 0;
-  double kept = 0;
-  for (const auto& server : all) {
-    messages += server->metric("postoffice_intake_messages_total");
-    kept += server->via_outbox();
-  }
+  for (const auto& server : all) messages += server->metric("postoffice_intake_messages_total");
   all.clear();
   AmqpConnection(rabbitmq.port()).delete_queue(kQueue);
   return {{per_second, "callbacks/s", cpu_us / answered,

@@ -1,8 +1,12 @@
 #include <httplib.h>
 
+#include <algorithm>
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <future>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -39,7 +43,7 @@ double seconds(Clock::duration time) { return std::chrono::duration<double>(time
 
 std::string value(const std::string& name, double figure) {
   char text[32];
-  snprintf(text, sizeof(text), "%.6g", figure);
+  snprintf(text, sizeof(text), "%.8g", figure);
   return name + "=" + text;
 }
 
@@ -80,6 +84,14 @@ class Table {
     rows_ = rows;
   }
 
+  std::chrono::microseconds postgres_cpu() const {
+    std::chrono::microseconds sum{0};
+    for (const pid_t pid : family_of(std::stoi(bench_.environment.at("POSTGRES_PID")))) {
+      sum += cpu_time(pid);
+    }
+    return sum;
+  }
+
   std::vector<Point> upserts() {
     const auto store = make_store_factory(url_, bench_.folder, "growth")();
     upsert_until(*store, Clock::now() + bench_.warm_up);
@@ -110,14 +122,6 @@ class Table {
       written += kBatchRows;
     }
     return written;
-  }
-
-  std::chrono::microseconds postgres_cpu() const {
-    std::chrono::microseconds sum{0};
-    for (const pid_t pid : family_of(std::stoi(bench_.environment.at("POSTGRES_PID")))) {
-      sum += cpu_time(pid);
-    }
-    return sum;
   }
 
   void run(const std::string& sql) {
@@ -199,6 +203,11 @@ class Pipeline {
     return sum;
   }
 
+  // Of everything but PostgreSQL.
+  std::chrono::microseconds all_cpu() const {
+    return worker_cpu() + objects_.cpu_used() + serve_.cpu_used();
+  }
+
   // Object requests that were answered; nothing while one is under way.
   std::optional<double> answered() const {
     const auto objects = stats_of(objects_).at("objects");
@@ -232,16 +241,35 @@ std::vector<Point> objects_stored(const Bench& bench, Table& table, uint64_t wor
   std::this_thread::sleep_for(2 * bench.warm_up);
   const auto before = pipeline.stored();
   const auto cpu = pipeline.worker_cpu();
+  const auto all_cpu = pipeline.all_cpu() + table.postgres_cpu();
   const auto began = Clock::now();
   std::this_thread::sleep_for(bench.duration);
   const double stored = pipeline.stored() - before;
   const double elapsed = seconds(Clock::now() - began);
   const auto used = static_cast<double>((pipeline.worker_cpu() - cpu).count());
+  const auto all_used =
+      static_cast<double>((pipeline.all_cpu() + table.postgres_cpu() - all_cpu).count());
   stop = true;
   posting.get();
   return {{stored / elapsed, "objects stored/s", stored > 0 ? used / stored : 0,
            value("latency_ms", kLatencyMs) + " " +
-               value("concurrency", static_cast<double>(workers * threads))}};
+               value("concurrency", static_cast<double>(workers * threads)) + " " +
+               value("all_us", stored > 0 ? all_used / stored : 0)}};
+}
+
+// From the first send to the last answer in what tester_server calls a sent log.
+double sent_seconds(const std::string& file) {
+  double first_ms = std::numeric_limits<double>::max();
+  double last_ms = 0;
+  std::ifstream lines(file);
+  double at_ms = 0;
+  int status = 0;
+  double took_us = 0;
+  for (std::string ids; lines >> at_ms >> status >> took_us >> ids;) {
+    first_ms = std::min(first_ms, at_ms);
+    last_ms = std::max(last_ms, at_ms + took_us / 1000);
+  }
+  return std::max(0.0, last_ms - first_ms) / 1000;
 }
 
 // Fetches that a burst of callbacks over few ids takes. The latencies are a tenth of the object
@@ -254,6 +282,8 @@ std::vector<Point> burst(const Bench& bench, Table& table, uint64_t callbacks) {
   Pipeline pipeline(bench, table.url(), 1, kThreads, kLatencyMinMs, kLatencyMaxMs);
   const auto cpu = pipeline.worker_cpu();
   const auto began = Clock::now();
+  const std::string sent_log = bench.folder + "/sent-log";
+  std::filesystem::remove(sent_log);
   const CallbackServer sender(
       {bench.program("tester_server")},
       {{"OBJECTS_PORT", "{port}"},
@@ -261,32 +291,32 @@ std::vector<Point> burst(const Bench& bench, Table& table, uint64_t callbacks) {
        {"COUNT", std::to_string(callbacks)},
        {"IDS_PER_CALLBACK", std::to_string(kIdsOfCallback)},
        {"ID_SPACE", "100"},
+       {"SENT_LOG", sent_log},
        {"CALLBACK_URL",
         "http://127.0.0.1:" + std::to_string(pipeline.serve().port()) + "/callback"}},
       bench.folder + "/growth-sender");
 
-  double burst_s = 0;
+  bool all_sent = false;
   double answered = -1;
   auto changed = began;
-  while (Clock::now() - changed < kQuiet) {
+  while (!all_sent || Clock::now() - changed < kQuiet) {
     if (Clock::now() - began > kPatience) throw std::runtime_error("the burst does not end");
-    if (burst_s == 0) {
-      const auto sent = Pipeline::stats_of(sender).at("callbacks");
-      if (sent.at("by_status").value("202", uint64_t{0}) >= callbacks) {
-        burst_s = seconds(Clock::now() - began);
-      }
+    if (!all_sent) {
+      const auto by_status = Pipeline::stats_of(sender).at("callbacks").at("by_status");
+      all_sent = by_status.value("202", uint64_t{0}) >= callbacks;
+      changed = Clock::now();
     }
     const auto now_answered = pipeline.answered();
-    if (burst_s == 0 || !now_answered || *now_answered != answered) {
-      changed = Clock::now();
-      answered = now_answered.value_or(-1);
-    }
+    if (!now_answered || *now_answered != answered) changed = Clock::now();
+    answered = now_answered.value_or(-1);
     std::this_thread::sleep_for(kPoll);
   }
   const auto used = static_cast<double>((pipeline.worker_cpu() - cpu).count());
   return {
       {answered, "fetches", used / answered,
-       value("burst_s", burst_s) + " " + value("all_s", seconds(changed - began)) + " " +
+       value("burst_s", sent_seconds(sent_log)) + " " +
+           value("messages", pipeline.serve().metric("postoffice_intake_messages_total")) + " " +
+           value("all_s", seconds(changed - began)) + " " +
            value("worker_us_a_naming", used / static_cast<double>(callbacks * kIdsOfCallback))}};
 }
 
