@@ -257,17 +257,15 @@ std::vector<Point> objects_stored(const Bench& bench, Table& table, uint64_t wor
                value("all_us", stored > 0 ? all_used / stored : 0)}};
 }
 
-// From the first send to the last answer in what tester_server calls a sent log.
+// From the first send to the last in what tester_server calls a sent log.
 double sent_seconds(const std::string& file) {
   double first_ms = std::numeric_limits<double>::max();
   double last_ms = 0;
-  std::ifstream lines(file);
-  double at_ms = 0;
-  int status = 0;
-  double took_us = 0;
-  for (std::string ids; lines >> at_ms >> status >> took_us >> ids;) {
+  std::ifstream log(file);
+  for (std::string line; std::getline(log, line);) {
+    const double at_ms = std::stod(line);
     first_ms = std::min(first_ms, at_ms);
-    last_ms = std::max(last_ms, at_ms + took_us / 1000);
+    last_ms = std::max(last_ms, at_ms);
   }
   return std::max(0.0, last_ms - first_ms) / 1000;
 }
