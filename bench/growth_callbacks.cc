@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <future>
 #include <memory>
@@ -62,21 +63,36 @@ CallbackServer embedded(const Bench& bench) {
 struct Measured {
   HttpLoadResult result;
   double cpu_us = 0;
-  double kept = 0;  // Callbacks that went to the outbox.
+  double thread_us = 0;  // Of its busiest thread.
+  double kept = 0;       // Callbacks that went to the outbox.
 };
+
+// CPU of the thread of `process` that has used most since `before`.
+std::chrono::microseconds busiest(pid_t process,
+                                  const std::map<pid_t, std::chrono::microseconds>& before) {
+  std::chrono::microseconds most{0};
+  for (const auto& [thread, time] : thread_times(process)) {
+    const auto then = before.find(thread);
+    most = std::max(most, then == before.end() ? time : time - then->second);
+  }
+  return most;
+}
 
 Measured measure(const CallbackServer& server, HttpLoadOptions options) {
   options.port = server.port();
   const auto cpu = server.cpu_used();
+  const auto threads = thread_times(server.pid());
   Measured measured{run_http_load(options)};
-  measured.cpu_us = static_cast<double>((server.cpu_used() - cpu).count()) /
-                    static_cast<double>(measured.result.answered);
+  const auto answered = static_cast<double>(measured.result.answered);
+  measured.cpu_us = static_cast<double>((server.cpu_used() - cpu).count()) / answered;
+  measured.thread_us = static_cast<double>(busiest(server.pid(), threads).count()) / answered;
   measured.kept = server.via_outbox();
   return measured;
 }
 
 std::string note(const Measured& measured) {
   return generator_us(measured.result.busy, measured.result.answered_per_second) + " " +
+         value("thread_us", measured.thread_us) + " " +
          value("outbox_percent",
                100 * measured.kept / static_cast<double>(measured.result.answered));
 }
@@ -192,6 +208,7 @@ std::vector<Point> servers(const Bench& bench, uint64_t x) {
   }
   double per_second = 0;
   double cpu_us = 0;
+  double thread_us = 0;
   double busy = 0;
   double answered = 0;
   double kept = 0;
@@ -201,6 +218,7 @@ std::vector<Point> servers(const Bench& bench, uint64_t x) {
     per_second += measured.result.answered_per_second;
     busy += measured.result.busy;
     cpu_us += measured.cpu_us * of_it;
+    thread_us += measured.thread_us * of_it;
     answered += of_it;
     kept += measured.kept;
   }
@@ -212,7 +230,8 @@ std::vector<Point> servers(const Bench& bench, uint64_t x) {
   return {{per_second, "callbacks/s", cpu_us / answered,
            generator_us(busy, per_second) + " " + value("rabbitmq_us", rabbitmq_us / answered) +
                " " + value("callbacks_a_message", messages > 0 ? (answered - kept) / messages : 0) +
-               " " + value("outbox_percent", 100 * kept / answered)}};
+               " " + value("thread_us", thread_us / answered) + " " +
+               value("outbox_percent", 100 * kept / answered)}};
 }
 
 std::vector<uint64_t> backlog_steps(const Bench& bench) {

@@ -16,9 +16,9 @@
 namespace postoffice::bench {
 namespace {
 
-// Fields of /proc/PID/stat from the third one on; none when it is gone.
-std::vector<std::string> stat_of(pid_t process) {
-  std::ifstream file("/proc/" + std::to_string(process) + "/stat");
+// Fields of /proc/PID/stat or that of a thread, from the third one on; none when it is gone.
+std::vector<std::string> stat_of(const std::string& name) {
+  std::ifstream file(name);
   std::string line;
   std::getline(file, line);
   const auto end = line.rfind(')');
@@ -94,12 +94,26 @@ std::chrono::microseconds cpu_time(pid_t process) {
   return std::chrono::microseconds(time.tv_sec * 1'000'000 + time.tv_nsec / 1000);
 }
 
+std::map<pid_t, std::chrono::microseconds> thread_times(pid_t process) {
+  std::map<pid_t, std::chrono::microseconds> times;
+  std::error_code gone;
+  const auto folder = "/proc/" + std::to_string(process) + "/task";
+  for (const auto& thread : std::filesystem::directory_iterator(folder, gone)) {
+    const auto fields = stat_of(thread.path() / "stat");
+    if (fields.size() < 13) continue;
+    const int64_t ticks = std::stoll(fields[11]) + std::stoll(fields[12]);
+    times[std::stoi(thread.path().filename())] =
+        std::chrono::microseconds(ticks * 1'000'000 / sysconf(_SC_CLK_TCK));
+  }
+  return times;
+}
+
 std::vector<pid_t> family_of(pid_t process) {
   std::multimap<pid_t, pid_t> children;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     const auto name = entry.path().filename().string();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    const auto fields = stat_of(std::stoi(name));
+    const auto fields = stat_of(entry.path() / "stat");
     if (fields.size() > 1) children.emplace(std::stoi(fields[1]), std::stoi(name));
   }
   std::vector<pid_t> family = {process};

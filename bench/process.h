@@ -35,6 +35,8 @@ class Process {
 uint64_t resident_bytes(pid_t process);
 uint64_t resident_anonymous_bytes(pid_t process);
 std::chrono::microseconds cpu_time(pid_t process);
+// Of each of its threads, by thread id, in steps of 10 ms.
+std::map<pid_t, std::chrono::microseconds> thread_times(pid_t process);
 // The process and all that come from it.
 std::vector<pid_t> family_of(pid_t process);
 
