@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 namespace postoffice {
 namespace {
@@ -20,8 +21,12 @@ constexpr std::string_view kStatusLineStart = "HTTP/";
 }  // namespace
 
 DeadlineStream::DeadlineStream(int fd, int stop_fd, SteadyClock::time_point deadline,
-                               size_t most_bytes)
-    : fd_(fd), stop_fd_(stop_fd), deadline_(deadline), most_bytes_(most_bytes) {}
+                               size_t most_bytes, FirstWait first_wait)
+    : fd_(fd),
+      stop_fd_(stop_fd),
+      deadline_(deadline),
+      most_bytes_(most_bytes),
+      blocks_(first_wait == FirstWait::kBlocks) {}
 
 ssize_t DeadlineStream::read(char* ptr, size_t size) {
   if (end_ != End::kNone && end_ != End::kClosed) return -1;
@@ -39,8 +44,9 @@ ssize_t DeadlineStream::read(char* ptr, size_t size) {
 ssize_t DeadlineStream::fill() {
   if (end_ == End::kClosed) return 0;
   for (;;) {
-    if (!wait_for(POLLIN)) return -1;
-    const ssize_t got = recv(fd_, buffer_.data(), buffer_.size(), 0);
+    const bool blocks = std::exchange(blocks_, false);
+    if (!blocks && !wait_for(POLLIN)) return -1;
+    const ssize_t got = recv(fd_, buffer_.data(), buffer_.size(), blocks ? 0 : MSG_DONTWAIT);
     if (got > 0) {
       begin_ = 0;
       end_of_buffer_ = static_cast<size_t>(got);
@@ -75,7 +81,7 @@ bool DeadlineStream::within_head_bounds(const char* ptr, size_t size) {
 ssize_t DeadlineStream::write(const char* ptr, size_t size) {
   for (;;) {
     if (end_ != End::kNone) return -1;
-    const ssize_t sent = send(fd_, ptr, size, MSG_NOSIGNAL);
+    const ssize_t sent = send(fd_, ptr, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) return sent;
     if (errno == EINTR) continue;
     if (errno != EAGAIN) return fail(End::kBroken, errno);

@@ -10,9 +10,9 @@
 
 namespace postoffice {
 
-// A non-blocking socket as cpp-httplib reads it, with what cpp-httplib lacks: a deadline for the
-// whole exchange, so that a service that trickles cannot stretch it; an end at once when the
-// process stops; and bounds for what is read. Used for one exchange by one thread.
+// A socket as cpp-httplib reads it, with what cpp-httplib lacks: a deadline for the whole exchange,
+// so that a service that trickles cannot stretch it; an end at once when the process stops; and
+// bounds for what is read. Used for one exchange by one thread.
 class DeadlineStream final : public httplib::Stream {
  public:
   enum class End {
@@ -24,8 +24,15 @@ class DeadlineStream final : public httplib::Stream {
     kStopped,   // `stop_fd` became readable.
   };
 
+  // How it waits for the first byte.
+  enum class FirstWait {
+    kPolls,   // On both descriptors.
+    kBlocks,  // In recv(2), at half the cost: the socket's SO_RCVTIMEO ends it, or shutdown(2) by
+              // who stops it.
+  };
   // `most_bytes`: of the whole answer. Owns neither descriptor.
-  DeadlineStream(int fd, int stop_fd, SteadyClock::time_point deadline, size_t most_bytes);
+  DeadlineStream(int fd, int stop_fd, SteadyClock::time_point deadline, size_t most_bytes,
+                 FirstWait first_wait = FirstWait::kPolls);
 
   ssize_t read(char* ptr, size_t size) override;
   ssize_t write(const char* ptr, size_t size) override;
@@ -54,6 +61,7 @@ class DeadlineStream final : public httplib::Stream {
   const int stop_fd_;
   const SteadyClock::time_point deadline_;
   const size_t most_bytes_;
+  bool blocks_;  // In the next recv().
 
   size_t received_ = 0;
   End end_ = End::kNone;

@@ -58,8 +58,10 @@ void FetchPool::start() {
   try {
     threads_.reserve(size_);
     while (threads_.size() < size_) {
+      auto& client =
+          *clients_.emplace_back(std::make_unique<ObjectClient>(options_, address_, stop_.fd()));
       threads_.push_back(running_.start(
-          "worker-fetch", [this] { run(); }, kStackBytes));
+          "worker-fetch", [this, &client] { run(client); }, kStackBytes));
     }
   } catch (const std::system_error& error) {
     const size_t had = threads_.size();
@@ -73,13 +75,13 @@ void FetchPool::start() {
 
 bool FetchPool::stop(SteadyClock::time_point deadline) {
   stop_.ring();
+  for (const auto& client : clients_) client->interrupt();
   if (!running_.wait_until_none(deadline)) return false;
   threads_.clear();
   return true;
 }
 
-void FetchPool::run() {
-  ObjectClient client(options_, address_, stop_.fd());
+void FetchPool::run(ObjectClient& client) {
   while (auto fetch = queue_.take()) {
     in_flight_.Increment();
     const auto began = SteadyClock::now();

@@ -35,7 +35,7 @@ class FetchPool {
   bool stop(SteadyClock::time_point deadline);
 
  private:
-  void run();
+  void run(ObjectClient& client);
   void count(const FetchResult& result, SteadyClock::duration took);
 
   const size_t size_;
@@ -49,6 +49,7 @@ class FetchPool {
 
   Wakeup stop_;
   Running running_;
+  std::vector<std::unique_ptr<ObjectClient>> clients_;  // One a thread.
   std::vector<Thread> threads_;
 };
 

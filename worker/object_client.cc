@@ -1,12 +1,15 @@
 #include "worker/object_client.h"
 
+#include <fcntl.h>
 #include <httplib.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <mutex>
 #include <system_error>
+#include <utility>
 
 #include "worker/deadline_stream.h"
 #include "worker/object_answer.h"
@@ -66,30 +69,62 @@ class ObjectClient::Exchange final : private httplib::ClientImpl {
   }
 
   FetchResult fetch(int64_t id) {
+    using FirstWait = DeadlineStream::FirstWait;
     const auto deadline = SteadyClock::now() + options_.attempt_timeout;
     FetchResult result;
     request_.path = address_.path_of(id);
     const bool reused = is_connection_good();
     if (!reused && !open_connection(deadline, result)) return result;
-    const bool answered = exchange(deadline, id, result);
+    // Connecting takes a part of the time: less is left than the socket would wait.
+    const bool answered =
+        exchange(deadline, reused ? FirstWait::kBlocks : FirstWait::kPolls, id, result);
     const bool was_closed_meanwhile = reused && !answered;
-    if (was_closed_meanwhile && open_connection(deadline, result)) exchange(deadline, id, result);
+    if (was_closed_meanwhile && open_connection(deadline, result)) {
+      exchange(deadline, FirstWait::kPolls, id, result);
+    }
     return result;
+  }
+
+  void interrupt() {
+    const std::lock_guard lock(mutex_);
+    interrupted_ = true;
+    if (connection_.is_open()) shutdown(connection_.get(), SHUT_RDWR);
   }
 
  private:
   bool is_connection_good() {
     if (!connection_.is_open()) return false;
     char byte = 0;
-    const bool is_silent =
-        recv(connection_.get(), &byte, 1, MSG_PEEK) < 0 && (errno == EAGAIN || errno == EINTR);
-    if (!is_silent) connection_.close();  // Closed, or it sent what nobody asked for.
+    const bool is_silent = recv(connection_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+                           (errno == EAGAIN || errno == EINTR);
+    if (!is_silent) set_connection(FileDescriptor());  // Closed, or it sent what nobody asked for.
     return is_silent;
   }
 
+  // False: interrupted.
+  bool set_connection(FileDescriptor connection) {
+    const std::lock_guard lock(mutex_);
+    connection_ = std::move(connection);
+    if (interrupted_) connection_.close();
+    return !interrupted_;
+  }
+
+  // So that recv(2) waits for an answer, and no longer than an attempt may take.
+  void make_blocking(int fd) const {
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.attempt_timeout);
+    timeval timeout{};
+    timeout.tv_sec = seconds.count();
+    timeout.tv_usec = std::chrono::microseconds(options_.attempt_timeout - seconds).count();
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+  }
+
   bool open_connection(SteadyClock::time_point deadline, FetchResult& result) {
-    connection_ = address_.connect(options_.connect_timeout, deadline, stop_fd_, result.reason);
-    if (connection_.is_open()) return true;
+    auto connection = address_.connect(options_.connect_timeout, deadline, stop_fd_, result.reason);
+    if (connection.is_open()) {
+      make_blocking(connection.get());
+      if (set_connection(std::move(connection))) return true;
+    }
     result.kind = is_stopping() ? Kind::kAbandoned : Kind::kUnreachable;
     return false;
   }
@@ -100,9 +135,10 @@ class ObjectClient::Exchange final : private httplib::ClientImpl {
   }
 
   // False: the connection was closed before a byte of the answer came.
-  bool exchange(SteadyClock::time_point deadline, int64_t id, FetchResult& result) {
+  bool exchange(SteadyClock::time_point deadline, DeadlineStream::FirstWait first_wait, int64_t id,
+                FetchResult& result) {
     DeadlineStream stream(connection_.get(), stop_fd_, deadline,
-                          options_.most_body_bytes + kMostBytesAroundBody);
+                          options_.most_body_bytes + kMostBytesAroundBody, first_wait);
     stream_ = &stream;
     status_ = 0;
     is_body_too_large_ = false;
@@ -119,7 +155,7 @@ class ObjectClient::Exchange final : private httplib::ClientImpl {
     }
     stream_ = nullptr;
     judge(stream, response, complete, id, result);
-    if (!complete || !may_be_kept(stream, response)) connection_.close();
+    if (!complete || !may_be_kept(stream, response)) set_connection(FileDescriptor());
     if (body_.capacity() > kUsualBodyBytes) body_ = std::string();
     return stream.received_any() || (stream.end() != DeadlineStream::End::kClosed &&
                                      stream.end() != DeadlineStream::End::kBroken);
@@ -154,6 +190,10 @@ class ObjectClient::Exchange final : private httplib::ClientImpl {
       result.kind = kind;
       result.reason = std::move(reason);
     };
+    if (is_stopping()) {  // Whatever the attempt came to while it was ended.
+      set(Kind::kAbandoned, "stopped");
+      return;
+    }
     if (is_body_too_large_) {
       set(Kind::kRetryable,
           "the answer is larger than " + std::to_string(options_.most_body_bytes / 1024) + " KiB");
@@ -192,7 +232,9 @@ class ObjectClient::Exchange final : private httplib::ClientImpl {
   const ObjectClient::Options options_;
   ServiceAddress& address_;
   const int stop_fd_;
-  FileDescriptor connection_;
+  std::mutex mutex_;
+  bool interrupted_ = false;   // Guarded by mutex_,
+  FileDescriptor connection_;  // as is changing this.
   ObjectAnswer answer_;
 
   // Of the exchange under way.
@@ -209,5 +251,7 @@ ObjectClient::ObjectClient(const Options& options, ServiceAddress& address, int 
 ObjectClient::~ObjectClient() = default;
 
 FetchResult ObjectClient::fetch(int64_t id) { return exchange_->fetch(id); }
+
+void ObjectClient::interrupt() { exchange_->interrupt(); }
 
 }  // namespace postoffice

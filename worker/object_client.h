@@ -20,7 +20,8 @@ class ObjectClient {
     size_t most_body_bytes = 64 * 1024;
   };
 
-  // `address` outlives this. An attempt ends at once when `stop_fd` becomes readable.
+  // `address` outlives this. Who makes `stop_fd` readable calls interrupt() then: an attempt ends
+  // at once.
   ObjectClient(const Options& options, ServiceAddress& address, int stop_fd);
   ~ObjectClient();
 
@@ -28,6 +29,10 @@ class ObjectClient {
   // followed and the Content-Type is not looked at. A kept connection that turns out to be closed
   // is replaced by a new one within the same attempt: services close idle ones when they like.
   FetchResult fetch(int64_t id);
+
+  // From any thread, once `stop_fd` is readable: ends the attempt under way where it does not look
+  // at that, and all to come.
+  void interrupt();
 
  private:
   class Exchange;

@@ -318,6 +318,43 @@ TEST_F(ObjectClientTest, IsAbandonedAtOnceWhenStopped) {
   EXPECT_LT(SteadyClock::now() - began, Millis(2000));
 }
 
+// On a connection that was used before, waiting is done otherwise.
+TEST_F(ObjectClientTest, EndsASilentAnswerOnAKeptConnectionAtTheDeadlineToo) {
+  options_.attempt_timeout = Millis(300);
+  EXPECT_EQ(fetch(7).kind, Kind::kAnswered);
+  const auto began = SteadyClock::now();
+  const auto result = fetch_scripted([](Exchange& exchange) { exchange.hang(); });
+  EXPECT_EQ(result.kind, Kind::kUnreachable);
+  EXPECT_EQ(result.reason, "no answer within 300ms");
+  EXPECT_GE(SteadyClock::now() - began, Millis(300));
+  EXPECT_LT(SteadyClock::now() - began, Millis(2000));
+  EXPECT_EQ(service_.connections(), 1);
+}
+
+TEST_F(ObjectClientTest, AKeptConnectionWhoseAnswerComesInPiecesKeepsTheDeadline) {
+  options_.attempt_timeout = Millis(400);
+  EXPECT_EQ(fetch(7).kind, Kind::kAnswered);
+  const auto result = fetch_scripted([](Exchange& exchange) {
+    exchange.send("HTTP/1.1 200 OK\r\n");
+    exchange.hang();
+  });
+  EXPECT_EQ(result.reason, "no answer within 400ms");
+}
+
+TEST_F(ObjectClientTest, IsAbandonedAtOnceWhenInterrupted) {
+  EXPECT_EQ(fetch(7).kind, Kind::kAnswered);
+  FetchResult result;
+  Thread fetching("fetch", [&] { result = fetch_scripted([](Exchange& e) { e.hang(); }); });
+  ASSERT_TRUE(eventually([&] { return service_.under_way() == 1; }));
+  const auto began = SteadyClock::now();
+  stop_.ring();
+  client_->interrupt();
+  fetching.join();
+  EXPECT_EQ(result.kind, Kind::kAbandoned);
+  EXPECT_LT(SteadyClock::now() - began, Millis(2000));
+  EXPECT_EQ(fetch(7).kind, Kind::kAbandoned);
+}
+
 TEST_F(ObjectClientTest, SaysThatNobodyListens) {
   service_.stop();
   const auto result = fetch(7);
