@@ -30,9 +30,9 @@ bool lists(std::string_view list, std::string_view word) {
   return false;
 }
 
-bool is_plain_value(std::string_view line) {
-  return line.size() <= kMaxPlainLineBytes && !line.empty() &&
-         std::ranges::all_of(line, [](char c) { return (c >= ' ' && c <= '~') || c == '\t'; });
+bool is_plain_value(std::string_view value) {
+  return !value.empty() &&
+         std::ranges::all_of(value, [](char c) { return (c >= ' ' && c <= '~') || c == '\t'; });
 }
 
 // RFC 9110 section 5.6.2.
@@ -145,7 +145,7 @@ HttpFraming::Progress HttpFraming::read_header(std::string_view line) {
     return refuse(400, "each header must be a line of its own: Name: value");
   }
   const std::string_view value = trim(line.substr(colon + 1));
-  is_plain_ &= is_plain_value(value);
+  is_plain_ &= line.size() <= kMaxPlainLineBytes && is_plain_value(value);
   if (same_word(name, "Content-Length")) {
     const auto length = parse_integer<uint64_t>(value);
     if (!length || content_length_) {
@@ -163,7 +163,7 @@ HttpFraming::Progress HttpFraming::read_header(std::string_view line) {
       return refuse(415, "send the body without Content-Encoding");
     }
   } else if (same_word(name, "Connection")) {
-    is_plain_ = false;
+    is_plain_ &= same_word(value, "keep-alive");  // Which is what HTTP/1.1 does anyway.
     closes_ |= lists(value, "close");
     asks_keep_alive_ |= lists(value, "keep-alive");
   } else if (same_word(name, "Expect")) {

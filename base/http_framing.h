@@ -36,9 +36,9 @@ class HttpFraming {
   size_t head_bytes() const { return head_bytes_; }
   size_t body_bytes() const { return body_bytes_; }
   bool keep_alive() const { return !closes_ && (!http_1_0_ || asks_keep_alive_); }
-  // HTTP/1.1 with one Content-Length and no Transfer-Encoding, Connection or Expect, short header
-  // lines, and in their values nothing but visible ASCII, spaces and tabs: what every reader reads
-  // the same way. When complete.
+  // HTTP/1.1 with one Content-Length and no Transfer-Encoding, Expect or Connection but
+  // keep-alive, short header lines, and in their values nothing but visible ASCII, spaces and
+  // tabs: what every reader reads the same way. When complete.
   bool is_plain() const { return is_plain_ && content_length_ && !http_1_0_; }
   // The client waits for "100 Continue" before it sends its body (RFC 9110 section 10.1.1).
   bool expects_continue() const { return expects_continue_; }

@@ -128,7 +128,7 @@ int HttpLoop::wait_millis() const {
   for (const State state : {State::kIdle, State::kReading, State::kWriting, State::kLingering}) {
     if (!list(state).empty()) until = std::min(until, list(state).front().deadline_);
   }
-  if (!accepting_) until = std::min(until, accept_again_at_);
+  if (!accepting_ && !stop_entered_) until = std::min(until, accept_again_at_);
   if (stop_entered_) until = std::min(until, stop_deadline_);
   const auto wait = std::chrono::ceil<Millis>(until - now_).count();
   return static_cast<int>(std::max<int64_t>(wait, 0));
@@ -170,7 +170,7 @@ void HttpLoop::accept_from(const FileDescriptor& listening) {
     const int error = errno;
     if (error == EAGAIN || error == EWOULDBLOCK) return;
     if (concerns_one_connection(error)) continue;
-    log_shortage(std::generic_category().message(error));
+    log_shortage(std::generic_category().message(error).c_str());
     // Out of files or memory: with room made, the next round accepts.
     close_longest_idle();
     return pause_accepting();
@@ -220,12 +220,20 @@ bool HttpLoop::make_room_for(const AddressCounts::Key& address) {
 }
 
 void HttpLoop::refuse_address(const FileDescriptor& socket, const std::string& ip) {
-  log_shortage("connections for " + ip);
+  if (refusal_logged_at_ + kShortageLogInterval <= now_) {
+    refusal_logged_at_ = now_;
+    spdlog::warn("HTTP: {} has {} connections; more are refused ({})", ip,
+                 options_.max_connections_per_address,
+                 options_.max_connections_per_address_setting);
+  }
   const std::string answer =
       HttpAnswer::problem(503, "too many connections from your address (" +
                                    options_.max_connections_per_address_setting + ")")
           .text(/*close=*/true);
   send(socket.get(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  // Closing on unread bytes would reset the connection before the answer is read.
+  shutdown(socket.get(), SHUT_WR);
+  recv(socket.get(), scratch_.data(), scratch_.size(), MSG_DONTWAIT);
 }
 
 void HttpLoop::pause_accepting() {
@@ -234,7 +242,7 @@ void HttpLoop::pause_accepting() {
   poll_listening(0);
 }
 
-void HttpLoop::log_shortage(const std::string& of) {
+void HttpLoop::log_shortage(const char* of) {
   if (shortage_logged_at_ != SteadyClock::time_point{} &&
       now_ < shortage_logged_at_ + kShortageLogInterval) {
     return;

@@ -159,7 +159,7 @@ class HttpLoop {
   bool make_room_for(const AddressCounts::Key& address);
   void refuse_address(const FileDescriptor& socket, const std::string& ip);
   void pause_accepting();
-  void log_shortage(const std::string& of);
+  void log_shortage(const char* of);
   void poll_listening(uint32_t events);
   bool close_longest_idle();
 
@@ -209,6 +209,7 @@ class HttpLoop {
   bool stop_entered_ = false;
   SteadyClock::time_point accept_again_at_{};
   SteadyClock::time_point shortage_logged_at_{};
+  SteadyClock::time_point refusal_logged_at_{};
   SteadyClock::time_point now_{};
   std::vector<HttpConnection*> taken_back_;
   std::vector<std::function<void()>> running_tasks_;

@@ -38,7 +38,8 @@ size_t max_connections(const HttpServer::Options& options) {
 
 size_t max_connections_per_address(const HttpServer::Options& options) {
   if (options.max_connections_per_address > 0) return options.max_connections_per_address;
-  return std::max<size_t>(1, max_connections(options) / 4 * 3);
+  const size_t all = max_connections(options);
+  return all - all / 4;
 }
 
 }  // namespace

@@ -71,7 +71,10 @@ class Intake::Core : public std::enable_shared_from_this<Core> {
   // Guards what follows. Nothing of the publisher, the outbox, the drainer or a caller is called
   // while it is held.
   std::mutex mutex_;
-  std::condition_variable changed_;  // Wakes the outbox thread.
+  std::condition_variable changed_;
+  // Wakes the outbox thread.
+  std::condition_variable given_;
+  int giving_ = 0;  // Answers that are being given by the publisher's thread.
   CallbackBatches batches_;
   bool running_ = false;
   // When the outbox thread wakes by itself.
@@ -134,6 +137,8 @@ void Intake::Core::stop() {
   }
   drainer_.stop();
   thread_.join();
+  std::unique_lock lock(mutex_);
+  given_.wait(lock, [this] { return giving_ == 0; });
 }
 
 void Intake::Core::accept(const std::string& lines, UnixTime received_at, Done done,
@@ -201,9 +206,12 @@ void Intake::Core::settle(const Batch& batch, PublishOutcome outcome) {
     if (const auto late = batches_.take_confirmed_late()) forwarded_.add(*late);
     sending = next_sending(now);
     wake_for_work();
+    ++giving_;
   }
   publish(std::move(sending));
   answer.give();
+  const std::lock_guard lock(mutex_);
+  if (--giving_ == 0) given_.notify_all();
 }
 
 void Intake::Core::availability_changed(bool available) {

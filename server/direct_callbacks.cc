@@ -37,16 +37,15 @@ bool DirectCallbacks::take(HttpConnection& connection) {
 }
 
 void DirectCallbacks::end_of_round() {
-  if (gathering_) submit();
   while (!submitted_.empty() && submitted_.front()->requests.empty()) submitted_.pop_front();
   // The intake answers far sooner, unless a disk hangs.
-  if (submitted_.empty()) return;
-  const auto too_old = SteadyClock::now() - options_.wait;
-  while (!submitted_.empty() && submitted_.front()->arrived_at <= too_old) {
+  while (!submitted_.empty() &&
+         submitted_.front()->arrived_at <= SteadyClock::now() - options_.wait) {
     const auto group = std::move(submitted_.front());
     submitted_.pop_front();
     answer(*group, Accepted::kRefused);
   }
+  if (gathering_) submit();  // Also what was taken behind those.
 }
 
 void DirectCallbacks::submit() {
@@ -63,10 +62,9 @@ void DirectCallbacks::submit() {
 
 void DirectCallbacks::answer(Group& group, Accepted accepted) {
   const auto requests = std::exchange(group.requests, {});
+  count(requests, accepted);
   const auto now = SteadyClock::now();
-  size_t ids = 0;
   for (const auto& request : requests) {
-    ids += request.ids;
     metrics_.seconds.Observe(
         std::chrono::duration<double>(now - request.connection->arrived_at()).count());
     if (accepted == Accepted::kRefused) {
@@ -78,10 +76,15 @@ void DirectCallbacks::answer(Group& group, Accepted accepted) {
                                                   .more_headers = ""});
     }
   }
-  const auto count = static_cast<double>(requests.size());
-  if (accepted == Accepted::kRefused) return metrics_.unavailable.Increment(count);
-  (accepted == Accepted::kByBroker ? metrics_.by_broker : metrics_.by_outbox).Increment(count);
-  metrics_.object_ids.Increment(static_cast<double>(ids));
+}
+
+void DirectCallbacks::count(const std::vector<Request>& requests, Accepted accepted) {
+  const auto callbacks = static_cast<double>(requests.size());
+  if (accepted == Accepted::kRefused) return metrics_.unavailable.Increment(callbacks);
+  (accepted == Accepted::kByBroker ? metrics_.by_broker : metrics_.by_outbox).Increment(callbacks);
+  double ids = 0;
+  for (const auto& request : requests) ids += static_cast<double>(request.ids);
+  metrics_.object_ids.Increment(ids);
 }
 
 }  // namespace postoffice

@@ -79,7 +79,7 @@ class ObjectClient::Exchange final : private httplib::ClientImpl {
     const bool answered =
         exchange(deadline, reused ? FirstWait::kBlocks : FirstWait::kPolls, id, result);
     const bool was_closed_meanwhile = reused && !answered;
-    if (was_closed_meanwhile && open_connection(deadline, result)) {
+    if (was_closed_meanwhile && !is_stopping() && open_connection(deadline, result)) {
       exchange(deadline, FirstWait::kPolls, id, result);
     }
     return result;

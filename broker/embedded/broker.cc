@@ -308,7 +308,9 @@ void Broker::Core::log_is_durable(uint64_t sequence) {
 void Broker::Core::update_load() {
   const size_t bytes = store_.unwritten_bytes();
   const Load before = load_;
-  if (bytes > kMostUnwrittenBytes) {
+  if (state_ == Log::State::kFailed) {  // It takes nothing any more, and would never take less.
+    load_ = Load::kNormal;
+  } else if (bytes > kMostUnwrittenBytes) {
     load_ = Load::kHoldsAll;
   } else if (bytes > (before == Load::kNormal ? kOverloadBytes : kRelievedBytes)) {
     load_ = Load::kHoldsPublishers;
@@ -326,6 +328,7 @@ void Broker::Core::log_changed(Log::State state, const std::string& why) {
     spdlog::error("broker: the log cannot be written any more, publishers are refused: {}", why);
     if (options_.failed) options_.failed();
     store_.fail();
+    update_load();
     for (const auto& [connection, hold] : std::unordered_map(connections_)) {
       connection->refuse_unconfirmed();
       connection->resume();

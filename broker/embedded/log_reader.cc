@@ -17,6 +17,13 @@ namespace {
 constexpr size_t kWindows = 16;
 constexpr uint64_t kWindowBytes = 256 << 10;
 constexpr size_t kMaxFiles = 64;
+// A disk that fails to read may be better in a moment: a path that changes, a device that resets.
+constexpr Millis kGivesUpAfter{30'000};
+constexpr size_t kMostFailing = 1024;  // Beyond, their time begins again.
+
+struct DiskFailed : Transient {
+  using Transient::Transient;
+};
 
 // Keeps errno.
 FileDescriptor open_reserve() {
@@ -32,6 +39,19 @@ LogReader::LogReader(std::filesystem::path folder)
     : folder_(std::move(folder)), reserve_(open_reserve()) {}
 
 std::string LogReader::read(LogPosition position, uint64_t end, LogSalt salt) {
+  try {
+    auto record = read_record(position, end, salt);
+    if (!failing_.empty()) failing_.erase(position);
+    return record;
+  } catch (const DiskFailed& error) {
+    const auto now = SteadyClock::now();
+    if (failing_.size() >= kMostFailing) failing_.clear();
+    if (now - failing_.try_emplace(position, now).first->second < kGivesUpAfter) throw;
+    throw LogCorrupt(LogFolder::path(folder_, position.segment), position.offset, error.what());
+  }
+}
+
+std::string LogReader::read_record(LogPosition position, uint64_t end, LogSalt salt) {
   const auto corrupt = [&](const char* why) {
     forget_before(UINT32_MAX);  // The next try asks the disk.
     return LogCorrupt(LogFolder::path(folder_, position.segment), position.offset, why);
@@ -51,6 +71,7 @@ std::string LogReader::read(LogPosition position, uint64_t end, LogSalt salt) {
 }
 
 void LogReader::forget_before(uint32_t segment) {
+  std::erase_if(failing_, [&](const auto& each) { return each.first.segment < segment; });
   files_.erase(files_.begin(), files_.lower_bound(segment));
   for (auto& window : windows_) {
     if (window.segment < segment) window.bytes = 0;
@@ -65,7 +86,7 @@ void LogReader::copy(LogPosition from, uint64_t end, char* to, size_t bytes) {
     try {
       const Window& from_window = window(from.segment, begin, offset + part, end);
       memcpy(to, from_window.data.get() + (offset - begin), part);
-    } catch (const LogCorrupt&) {  // What is around it cannot be read; perhaps it can.
+    } catch (const DiskFailed&) {  // What is around it cannot be read; perhaps it can.
       read_file(from.segment, offset, to, part);
     }
     offset += part;
@@ -109,7 +130,7 @@ void LogReader::read_file(uint32_t segment, uint64_t offset, char* to, size_t by
     const ssize_t got = pread(fd, to, bytes, static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     const auto path = LogFolder::path(folder_, segment);
-    if (got < 0 && errno == EIO) throw LogCorrupt(path, offset, "the disk cannot read it");
+    if (got < 0 && errno == EIO) throw DiskFailed("read " + path.string() + ": the disk failed");
     if (got < 0) {
       throw Transient("read " + path.string() + ": " + std::generic_category().message(errno));
     }

@@ -13,6 +13,7 @@ namespace {
 constexpr uint64_t kMoveBytes = 1 << 20;
 // Segments beyond twice what lives in them.
 constexpr uint64_t kSpareSegments = 4;
+constexpr Millis kMoveAgain{1000};  // When one of them cannot be read.
 
 }  // namespace
 
@@ -144,7 +145,7 @@ void MessageStore::move_live_records() {
   const uint64_t spare = kSpareSegments * options_.log.segment_bytes;
   if (segments_.empty() || log_.bytes() <= 2 * live_bytes_ + spare) return;
   auto& oldest = segments_.begin()->second;
-  if (oldest.number >= log_.current_segment()) return;
+  if (oldest.number >= log_.current_segment() || SteadyClock::now() < move_again_at_) return;
   uint64_t moved = 0;
   while (moved < kMoveBytes && !oldest.records.empty()) {
     auto& logged = oldest.records.front();
@@ -156,7 +157,8 @@ void MessageStore::move_live_records() {
       // Where it cannot be read either: no segment is kept for it.
       place(logged, {{log_.current_segment(), 0}, 0});
     } catch (const Transient&) {
-      return;  // The next turn tries again.
+      move_again_at_ = SteadyClock::now() + kMoveAgain;
+      return;
     }
     moved += log_.unwritten_bytes() - before;
     replaced();

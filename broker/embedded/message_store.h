@@ -114,6 +114,7 @@ class MessageStore {
   uint64_t dead_needs_ = 0;      // once the log is durable up to here.
   uint64_t durable_ = 0;
   bool failed_ = false;
+  SteadyClock::time_point move_again_at_{};
 };
 
 }  // namespace postoffice::embedded

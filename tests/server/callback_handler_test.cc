@@ -142,7 +142,7 @@ TEST_F(CallbackHandlerTest, TimeSpentWaitingForAThreadCountsForTheDeadline) {
   held.get_future().wait();
   const std::string body = R"({"object_ids":[7]})";
   RawConnection waiting(server.port());
-  waiting.send("POST /callback HTTP/1.1\r\nConnection: keep-alive\r\nContent-Length: " +
+  waiting.send("POST /callback HTTP/1.1\r\nConnection: keep-alive, x\r\nContent-Length: " +
                std::to_string(body.size()) + "\r\n\r\n" + body);
   std::this_thread::sleep_for(Millis(300));  // Far longer than the deadline.
   release.set_value();
