@@ -308,14 +308,12 @@ void Broker::Core::log_is_durable(uint64_t sequence) {
 void Broker::Core::update_load() {
   const size_t bytes = store_.unwritten_bytes();
   const Load before = load_;
-  if (state_ == Log::State::kFailed) {  // It takes nothing any more, and would never take less.
-    load_ = Load::kNormal;
-  } else if (bytes > kMostUnwrittenBytes) {
-    load_ = Load::kHoldsAll;
-  } else if (bytes > (before == Load::kNormal ? kOverloadBytes : kRelievedBytes)) {
-    load_ = Load::kHoldsPublishers;
-  } else {
-    load_ = Load::kNormal;
+  load_ = Load::kNormal;
+  // After a failure the log takes nothing any more, and would never hold less.
+  if (state_ != Log::State::kFailed) {
+    const size_t most = before == Load::kNormal ? kOverloadBytes : kRelievedBytes;
+    if (bytes > most) load_ = Load::kHoldsPublishers;
+    if (bytes > kMostUnwrittenBytes) load_ = Load::kHoldsAll;
   }
   if (load_ >= before) return;
   for (const auto& [connection, hold] : std::unordered_map(connections_)) connection->resume();

@@ -25,7 +25,7 @@ class RawConnection {
     address.sin_family = AF_INET;
     if (own_address != nullptr) {
       inet_pton(AF_INET, own_address, &address.sin_addr);
-      bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+      static_cast<void>(bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address));
     }
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
