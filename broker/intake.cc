@@ -71,8 +71,7 @@ class Intake::Core : public std::enable_shared_from_this<Core> {
   // Guards what follows. Nothing of the publisher, the outbox, the drainer or a caller is called
   // while it is held.
   std::mutex mutex_;
-  std::condition_variable changed_;
-  // Wakes the outbox thread.
+  std::condition_variable changed_;  // Wakes the outbox thread.
   std::condition_variable given_;
   int giving_ = 0;  // Answers that are being given by the publisher's thread.
   CallbackBatches batches_;

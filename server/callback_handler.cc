@@ -76,13 +76,11 @@ void CallbackHandler::handle(const httplib::Request& request, httplib::Response&
 
 void CallbackHandler::answer(httplib::Response& response, size_t ids,
                              std::optional<Accepted> outcome) {
+  metrics_.answered(outcome.value_or(Accepted::kRefused), 1, ids);
   if (!outcome || *outcome == Accepted::kRefused) {
-    metrics_.unavailable.Increment();
     response.set_header("Retry-After", "1");
     return answer_problem(response, 503, kCallbackUnavailable);
   }
-  (*outcome == Accepted::kByBroker ? metrics_.by_broker : metrics_.by_outbox).Increment();
-  metrics_.object_ids.Increment(static_cast<double>(ids));
   response.status = 202;
   response.set_content(callback_accepted(ids), "application/json");
 }

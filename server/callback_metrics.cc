@@ -27,4 +27,11 @@ CallbackMetrics::CallbackMetrics(Metrics& metrics)
           "postoffice_callback_seconds", "From a whole request to its answer.",
           {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10})) {}
 
+void CallbackMetrics::answered(Accepted accepted, size_t callbacks, size_t ids) {
+  const auto count = static_cast<double>(callbacks);
+  if (accepted == Accepted::kRefused) return unavailable.Increment(count);
+  (accepted == Accepted::kByBroker ? by_broker : by_outbox).Increment(count);
+  object_ids.Increment(static_cast<double>(ids));
+}
+
 }  // namespace postoffice

@@ -62,7 +62,9 @@ void DirectCallbacks::submit() {
 
 void DirectCallbacks::answer(Group& group, Accepted accepted) {
   const auto requests = std::exchange(group.requests, {});
-  count(requests, accepted);
+  size_t ids = 0;
+  for (const auto& request : requests) ids += request.ids;
+  metrics_.answered(accepted, requests.size(), ids);
   const auto now = SteadyClock::now();
   for (const auto& request : requests) {
     metrics_.seconds.Observe(
@@ -76,15 +78,6 @@ void DirectCallbacks::answer(Group& group, Accepted accepted) {
                                                   .more_headers = ""});
     }
   }
-}
-
-void DirectCallbacks::count(const std::vector<Request>& requests, Accepted accepted) {
-  const auto callbacks = static_cast<double>(requests.size());
-  if (accepted == Accepted::kRefused) return metrics_.unavailable.Increment(callbacks);
-  (accepted == Accepted::kByBroker ? metrics_.by_broker : metrics_.by_outbox).Increment(callbacks);
-  double ids = 0;
-  for (const auto& request : requests) ids += static_cast<double>(request.ids);
-  metrics_.object_ids.Increment(ids);
 }
 
 }  // namespace postoffice

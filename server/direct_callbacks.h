@@ -51,7 +51,6 @@ class DirectCallbacks final : public HttpDirect {
 
   void submit();
   void answer(Group& group, Accepted accepted);
-  void count(const std::vector<Request>& requests, Accepted accepted);
 
   const Options options_;
   Intake& intake_;
