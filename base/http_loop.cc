@@ -140,8 +140,7 @@ void HttpLoop::enter_stopping() {
   auto& idle = list(State::kIdle);
   for (auto at = idle.begin(); at != idle.end();) {
     HttpConnection& connection = *at++;
-    read_from(connection);  // A request that has just arrived is in flight.
-    if (connection.state_ == State::kIdle) close(connection);
+    close_if_idle(connection);
   }
 }
 
@@ -211,10 +210,7 @@ bool HttpLoop::make_room_for(const AddressCounts::Key& address) {
   auto at = idle.begin();
   for (int looked_at = 0; looked_at < kIdleLookedAt && at != idle.end(); ++looked_at) {
     HttpConnection& connection = *at++;
-    if (connection.address_ != address) continue;
-    read_from(connection);  // One whose request has just arrived does not idle.
-    if (connection.state_ == State::kIdle) close(connection);
-    if (connection.state_ == State::kClosed) return true;
+    if (connection.address_ == address && close_if_idle(connection)) return true;
   }
   return false;
 }
@@ -263,12 +259,16 @@ void HttpLoop::poll_listening(uint32_t events) {
 bool HttpLoop::close_longest_idle() {
   auto& idle = list(State::kIdle);
   while (!idle.empty()) {
-    HttpConnection& connection = idle.front();
-    read_from(connection);  // One whose request has just arrived does not idle.
-    if (connection.state_ == State::kIdle) close(connection);
-    if (connection.state_ == State::kClosed) return true;
+    if (close_if_idle(idle.front())) return true;
   }
   return false;
+}
+
+// One whose request has just arrived does not idle.
+bool HttpLoop::close_if_idle(HttpConnection& connection) {
+  read_from(connection);
+  if (connection.state_ == State::kIdle) close(connection);
+  return connection.state_ == State::kClosed;
 }
 
 void HttpLoop::answer(HttpConnection& connection, std::string answer, bool close) {

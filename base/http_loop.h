@@ -162,6 +162,7 @@ class HttpLoop {
   void log_shortage(const char* of);
   void poll_listening(uint32_t events);
   bool close_longest_idle();
+  bool close_if_idle(HttpConnection& connection);
 
   void take_back_answered();
   void ring_once();
