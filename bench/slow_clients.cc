@@ -15,8 +15,6 @@ namespace {
 constexpr std::string_view kRequest =
     "POST /callback HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     "Content-Length: 100000\r\n\r\n";
-constexpr int kSlices = 20;  // Of a second, so that they do not all send at once.
-
 struct Client {
   FileDescriptor socket;
   size_t sent = 0;
@@ -54,11 +52,13 @@ SlowClients::~SlowClients() {
 
 void SlowClients::run(uint16_t port, size_t count) const {
   std::vector<Client> clients(count);
-  for (size_t slice = 0; !stopping_; slice = (slice + 1) % kSlices) {
-    for (size_t i = slice; i < count; i += kSlices) {
-      if (!clients[i].socket.is_open() || !send_a_byte(clients[i])) connect_again(clients[i], port);
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(1000 / kSlices));
+  // One after the other, evenly over the second, as clients do that know nothing of each other.
+  const auto gap = std::chrono::nanoseconds(std::chrono::seconds(1)) / count;
+  auto due = std::chrono::steady_clock::now();
+  for (size_t i = 0; !stopping_; i = (i + 1) % count) {
+    if (!clients[i].socket.is_open() || !send_a_byte(clients[i])) connect_again(clients[i], port);
+    due += gap;
+    std::this_thread::sleep_until(due);
   }
 }
 

@@ -49,6 +49,7 @@ class PostgresControl final : public DatabaseControl {
     services("pause", {"postgres"});
   }
   void resume() override { services("resume", {"postgres"}); }
+  bool locked() override { return false; }
 
  private:
   static void psql(const std::string& sql) {
@@ -68,6 +69,17 @@ class SqliteControl final : public DatabaseControl {
   void up() override { lock_.reset(); }
   void pause() override { lock(); }
   void resume() override { lock_.reset(); }
+  bool locked() override {
+    SqliteDatabase database(path_, SQLITE_OPEN_READWRITE);
+    database.set_busy_timeout(Millis(1000));
+    try {
+      database.exec("BEGIN IMMEDIATE; ROLLBACK");
+      return false;
+    } catch (const SqliteError& error) {
+      if (error.primary_code() == SQLITE_BUSY) return true;
+      throw;
+    }
+  }
 
  private:
   void lock() {

@@ -16,6 +16,15 @@ class ProcessFault : public testing::Test {
   bool sent_at_least(size_t count) {
     return eventually(Seconds(60), [&] { return pipeline_->sent().size() >= count; });
   }
+  // Stops a worker at a moment when it holds the database's lock, or when it does not.
+  bool freeze(Process& worker, bool holding_the_lock) {
+    return eventually(Seconds(30), [&] {
+      worker.signal(SIGSTOP);
+      if (pipeline_->database_control().locked() == holding_the_lock) return true;
+      worker.signal(SIGCONT);
+      return false;
+    });
+  }
   std::unique_ptr<Pipeline> pipeline_;
 };
 
@@ -23,6 +32,9 @@ class ProcessFaultWithoutBroker : public ProcessFault {
  protected:
   ProcessFaultWithoutBroker() : ProcessFault(Pipeline::Broker::kApart) {}
 };
+
+// On SQLite alone: PostgreSQL has no lock that a client could hang with.
+class LockedDatabase : public ProcessFault {};
 
 TEST_F(ProcessFault, AWorkerKilledInMidBatchLosesNothing) {
   pipeline_->start_objects({"--latency-min=50ms", "--latency-max=500ms"});
@@ -84,7 +96,7 @@ TEST_F(ProcessFault, AWorkerThatVanishesWhileOthersGoOnLosesNothing) {
 }
 
 // A worker that is frozen keeps its deliveries until the broker gives its connection up for want of
-// heartbeats.
+// heartbeats. The others store meanwhile, unless it was frozen while it held SQLite's lock.
 TEST_F(ProcessFault, AWorkerThatHangsLosesNothing) {
   pipeline_->start_objects({"--latency-min=50ms", "--latency-max=300ms"});
   pipeline_->start_server();
@@ -93,11 +105,28 @@ TEST_F(ProcessFault, AWorkerThatHangsLosesNothing) {
   pipeline_->start_sender(
       {"--rate=100", "--count=500", "--ids-per-callback=20", "--id-space=1000"});
   ASSERT_TRUE(sent_at_least(200));
-  pipeline_->worker(0).signal(SIGSTOP);
+  ASSERT_TRUE(freeze(pipeline_->worker(0), /*holding_the_lock=*/false));
   pipeline_->finish_sender();
   pipeline_->expect_all_stored(Seconds(90));
   pipeline_->worker(0).signal(SIGCONT);
   EXPECT_TRUE(pipeline_->worker(0).running());
+}
+
+// Nobody can take SQLite's lock from a worker that is frozen in the middle of a commit: the others
+// wait, callbacks are accepted all the same, and once it is killed everything is stored.
+TEST_F(LockedDatabase, WaitsUntilTheWorkerThatHangsIsKilledAndLosesNothing) {
+  pipeline_->start_objects({"--latency-min=5ms", "--latency-max=20ms"});
+  pipeline_->start_server();
+  pipeline_->start_worker(20);
+  pipeline_->start_worker(20);
+  pipeline_->start_sender(
+      {"--rate=100", "--count=1000", "--ids-per-callback=20", "--id-space=1000000"});
+  ASSERT_TRUE(sent_at_least(200));
+  ASSERT_TRUE(freeze(pipeline_->worker(0), /*holding_the_lock=*/true));
+  pipeline_->finish_sender();
+  EXPECT_TRUE(pipeline_->database_control().locked());
+  pipeline_->worker(0).kill();
+  pipeline_->expect_all_stored(Seconds(90));
 }
 
 TEST_F(ProcessFault, AWorkerDrainsOnSigtermInTimeAndLeavesNothingBehind) {
