@@ -8,17 +8,21 @@
 #include <chrono>
 #include <string>
 #include <system_error>
+#include <thread>
 
 #include "base/file_descriptor.h"
 
 namespace postoffice::bench {
 
-std::vector<double> sync_times(const std::filesystem::path& folder, int count) {
+std::vector<double> sync_times(const std::filesystem::path& folder, int count,
+                               std::chrono::microseconds every) {
   const auto path = folder / "sync_times";
   const FileDescriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600));
   const std::string bytes(4096, 'x');
   std::vector<double> times;
+  const auto began = std::chrono::steady_clock::now();
   for (int i = 0; i < count; ++i) {
+    std::this_thread::sleep_until(began + i * every);
     const auto from = std::chrono::steady_clock::now();
     if (write(file.get(), bytes.data(), bytes.size()) < 0 || fdatasync(file.get()) != 0) {
       throw std::system_error(errno, std::generic_category(), path.string());

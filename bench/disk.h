@@ -1,14 +1,16 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <vector>
 
 namespace postoffice::bench {
 
-// Appends 4 KiB and calls fdatasync, `count` times, on a new file in `folder`: what each took, in
-// microseconds. Throws std::system_error.
-std::vector<double> sync_times(const std::filesystem::path& folder, int count);
+// Appends 4 KiB and calls fdatasync, `count` times, on a new file in `folder`, no sooner than
+// `every` after the one before was due: what each took, in microseconds. Throws std::system_error.
+std::vector<double> sync_times(const std::filesystem::path& folder, int count,
+                               std::chrono::microseconds every = {});
 
 // What the files below `folder` take on disk.
 uint64_t disk_bytes(const std::filesystem::path& folder);

@@ -24,8 +24,8 @@ namespace {
 
 using Rows = void (*)(const Bench&, Report&);
 const std::vector<std::pair<std::string, Rows>> kGroups = {
-    {"ingest", ingest_rows}, {"fetch", fetch_rows},         {"store", store_rows},
-    {"crowd", crowd_rows},   {"footprint", footprint_rows},
+    {"ingest", ingest_rows}, {"crowd", crowd_rows},         {"fetch", fetch_rows},
+    {"store", store_rows},   {"footprint", footprint_rows},
 };
 
 int usage() {

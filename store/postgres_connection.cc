@@ -119,6 +119,27 @@ PostgresResult PostgresConnection::execute(const std::string& sql,
   return finish(deadline);
 }
 
+PostgresResult PostgresConnection::execute_prepared(const std::string& name, const std::string& sql,
+                                                    const PostgresParameters& parameters,
+                                                    Deadline deadline) {
+  if (!prepared_.contains(name)) {
+    if (PQsendPrepare(connection_.get(), name.c_str(), sql.c_str(), parameters.count(),
+                      parameters.types()) == 0) {
+      fail();
+    }
+    finish(deadline);
+    prepared_.insert(name);
+  }
+  const auto values = parameters.values();
+  const auto lengths = parameters.lengths();
+  const std::vector<int> binary(values.size(), 1);
+  if (PQsendQueryPrepared(connection_.get(), name.c_str(), parameters.count(), values.data(),
+                          lengths.data(), binary.data(), 1) == 0) {
+    fail();
+  }
+  return finish(deadline);
+}
+
 void PostgresConnection::execute_script(const std::string& sql, Deadline deadline) {
   if (PQsendQuery(connection_.get(), sql.c_str()) == 0) fail();
   finish(deadline);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include "base/time.h"
@@ -26,6 +27,10 @@ class PostgresConnection {
   // One statement, committed when this returns unless a transaction is open.
   PostgresResult execute(const std::string& sql, const PostgresParameters& parameters,
                          Deadline deadline);
+  // The same for one that is executed again and again: it is parsed the first time, and `name`
+  // stands for it from then on.
+  PostgresResult execute_prepared(const std::string& name, const std::string& sql,
+                                  const PostgresParameters& parameters, Deadline deadline);
   // One or several statements without parameters. Rows are thrown away.
   void execute_script(const std::string& sql, Deadline deadline);
 
@@ -44,6 +49,7 @@ class PostgresConnection {
     void operator()(PGconn* connection) const { PQfinish(connection); }
   };
   std::unique_ptr<PGconn, Close> connection_;
+  std::set<std::string> prepared_;
 };
 
 }  // namespace postoffice

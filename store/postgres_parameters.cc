@@ -1,5 +1,6 @@
 #include "store/postgres_parameters.h"
 
+#include <array>
 #include <limits>
 
 #include "store/postgres_types.h"
@@ -11,9 +12,12 @@ using Limits = std::numeric_limits<int64_t>;
 
 template <typename Integer>
 void append_big_endian(std::string& bytes, Integer value) {
-  for (int shift = 8 * (static_cast<int>(sizeof(Integer)) - 1); shift >= 0; shift -= 8) {
-    bytes += static_cast<char>(static_cast<uint64_t>(value) >> shift & 0xff);
+  std::array<char, sizeof(Integer)> big_endian;
+  for (size_t i = 0; i < sizeof(Integer); ++i) {
+    const size_t shift = 8 * (sizeof(Integer) - 1 - i);
+    big_endian[i] = static_cast<char>(static_cast<uint64_t>(value) >> shift & 0xff);
   }
+  bytes.append(big_endian.data(), big_endian.size());
 }
 
 void append(std::string& bytes, int64_t value) { append_big_endian(bytes, value); }

@@ -120,9 +120,9 @@ void PostgresStore::apply_group(PostgresConnection& connection, const UpdateGrou
   }
   switch (group.kind) {
     case ObjectUpdate::Kind::kAnswered:
-      connection.execute(kUpsert,
-                         PostgresParameters().add(ids).add(received_at).add(online).add(checked_at),
-                         deadline);
+      connection.execute_prepared(
+          "upsert", kUpsert,
+          PostgresParameters().add(ids).add(received_at).add(online).add(checked_at), deadline);
       return;
     case ObjectUpdate::Kind::kGone:
       connection.execute(kDeleteGone, PostgresParameters().add(ids).add(checked_at), deadline);
