@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <string>
@@ -14,23 +15,53 @@
 
 namespace postoffice::bench {
 
-std::vector<double> sync_times(const std::filesystem::path& folder, int count,
-                               std::chrono::microseconds every) {
-  const auto path = folder / "sync_times";
-  const FileDescriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600));
-  const std::string bytes(4096, 'x');
-  std::vector<double> times;
-  const auto began = std::chrono::steady_clock::now();
-  for (int i = 0; i < count; ++i) {
-    std::this_thread::sleep_until(began + i * every);
-    const auto from = std::chrono::steady_clock::now();
-    if (write(file.get(), bytes.data(), bytes.size()) < 0 || fdatasync(file.get()) != 0) {
-      throw std::system_error(errno, std::generic_category(), path.string());
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+class SyncedFile {
+ public:
+  explicit SyncedFile(const std::filesystem::path& folder)
+      : path_(folder / "sync_times"),
+        file_(open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600)) {}
+  ~SyncedFile() { std::filesystem::remove(path_); }
+  SyncedFile(const SyncedFile&) = delete;
+  SyncedFile& operator=(const SyncedFile&) = delete;
+
+  // What it took, in microseconds.
+  double append() {
+    const auto from = Clock::now();
+    if (write(file_.get(), bytes_.data(), bytes_.size()) < 0 || fdatasync(file_.get()) != 0) {
+      throw std::system_error(errno, std::generic_category(), path_.string());
     }
-    times.push_back(
-        std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - from).count());
+    return std::chrono::duration<double, std::micro>(Clock::now() - from).count();
   }
-  std::filesystem::remove(path);
+
+ private:
+  const std::filesystem::path path_;
+  const FileDescriptor file_;
+  const std::string bytes_ = std::string(4096, 'x');
+};
+
+}  // namespace
+
+std::vector<double> sync_times(const std::filesystem::path& folder, int count) {
+  SyncedFile file(folder);
+  std::vector<double> times;
+  for (int i = 0; i < count; ++i) times.push_back(file.append());
+  return times;
+}
+
+std::vector<double> sync_times_during(const std::filesystem::path& folder,
+                                      std::chrono::milliseconds time,
+                                      std::chrono::milliseconds every) {
+  SyncedFile file(folder);
+  std::vector<double> times;
+  const auto end = Clock::now() + time;
+  for (auto due = Clock::now(); due < end; due = std::max(due + every, Clock::now())) {
+    std::this_thread::sleep_until(due);
+    times.push_back(file.append());
+  }
   return times;
 }
 

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string_view>
 #include <vector>
@@ -57,7 +58,7 @@ void SlowClients::run(uint16_t port, size_t count) const {
   auto due = std::chrono::steady_clock::now();
   for (size_t i = 0; !stopping_; i = (i + 1) % count) {
     if (!clients[i].socket.is_open() || !send_a_byte(clients[i])) connect_again(clients[i], port);
-    due += gap;
+    due = std::max(due + gap, std::chrono::steady_clock::now());  // What is late is not caught up.
     std::this_thread::sleep_until(due);
   }
 }

@@ -84,6 +84,20 @@ void check(const PostgresResult& result) {
                       sqlstate);
 }
 
+// What libpq wants to be told of parameters, all of them binary. Points into them.
+struct Arguments {
+  explicit Arguments(const PostgresParameters& parameters)
+      : count(parameters.count()),
+        values(parameters.values()),
+        lengths(parameters.lengths()),
+        formats(values.size(), 1) {}
+
+  int count;
+  std::vector<const char*> values;
+  std::vector<int> lengths;
+  std::vector<int> formats;
+};
+
 }  // namespace
 
 PostgresConnection::PostgresConnection(const PostgresAddress& address, const std::string& name,
@@ -109,11 +123,10 @@ PostgresConnection::PostgresConnection(const PostgresAddress& address, const std
 PostgresResult PostgresConnection::execute(const std::string& sql,
                                            const PostgresParameters& parameters,
                                            Deadline deadline) {
-  const auto values = parameters.values();
-  const auto lengths = parameters.lengths();
-  const std::vector<int> binary(values.size(), 1);
-  if (PQsendQueryParams(connection_.get(), sql.c_str(), parameters.count(), parameters.types(),
-                        values.data(), lengths.data(), binary.data(), 1) == 0) {
+  const Arguments arguments(parameters);
+  if (PQsendQueryParams(connection_.get(), sql.c_str(), arguments.count, parameters.types(),
+                        arguments.values.data(), arguments.lengths.data(), arguments.formats.data(),
+                        1) == 0) {
     fail();
   }
   return finish(deadline);
@@ -130,11 +143,9 @@ PostgresResult PostgresConnection::execute_prepared(const std::string& name, con
     finish(deadline);
     prepared_.insert(name);
   }
-  const auto values = parameters.values();
-  const auto lengths = parameters.lengths();
-  const std::vector<int> binary(values.size(), 1);
-  if (PQsendQueryPrepared(connection_.get(), name.c_str(), parameters.count(), values.data(),
-                          lengths.data(), binary.data(), 1) == 0) {
+  const Arguments arguments(parameters);
+  if (PQsendQueryPrepared(connection_.get(), name.c_str(), arguments.count, arguments.values.data(),
+                          arguments.lengths.data(), arguments.formats.data(), 1) == 0) {
     fail();
   }
   return finish(deadline);

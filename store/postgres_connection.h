@@ -28,7 +28,8 @@ class PostgresConnection {
   PostgresResult execute(const std::string& sql, const PostgresParameters& parameters,
                          Deadline deadline);
   // The same for one that is executed again and again: it is parsed the first time, and `name`
-  // stands for it from then on.
+  // stands for it from then on. After a few times PostgreSQL may plan it without looking at the
+  // parameters, which not every statement is good for.
   PostgresResult execute_prepared(const std::string& name, const std::string& sql,
                                   const PostgresParameters& parameters, Deadline deadline);
   // One or several statements without parameters. Rows are thrown away.

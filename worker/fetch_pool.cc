@@ -30,10 +30,11 @@ std::vector<FetchResult> all_results() {
   return results;
 }
 
-// Of thousands of threads none needs the processor the moment its answer comes: each lets the one
-// that runs go on, which spares changes between them (sched(7), SCHED_BATCH). Where that is refused
-// everything works as well.
+// A thread that asks a service which takes milliseconds need not run the moment its answer comes:
+// it lets the one that runs go on, which spares changes between them (sched(7), SCHED_BATCH). What
+// the operator has chosen otherwise stays.
 void prefer_throughput() {
+  if (sched_getscheduler(0) != SCHED_OTHER) return;
   const sched_param no_priority{};
   pthread_setschedparam(pthread_self(), SCHED_BATCH, &no_priority);
 }

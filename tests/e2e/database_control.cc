@@ -1,10 +1,12 @@
 #include "tests/e2e/database_control.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 
 #include <iostream>
 #include <optional>
 
+#include "base/file_descriptor.h"
 #include "base/sqlite.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/services.h"
@@ -49,7 +51,7 @@ class PostgresControl final : public DatabaseControl {
     services("pause", {"postgres"});
   }
   void resume() override { services("resume", {"postgres"}); }
-  bool locked() override { return false; }
+  std::optional<pid_t> writer() override { return std::nullopt; }
 
  private:
   static void psql(const std::string& sql) {
@@ -60,6 +62,9 @@ class PostgresControl final : public DatabaseControl {
   bool touched_ = false;
 };
 
+// WAL_WRITE_LOCK: a byte of the file of the WAL's index (walformat.html, "WAL Locks").
+constexpr off_t kWriteLock = 120;
+
 class SqliteControl final : public DatabaseControl {
  public:
   explicit SqliteControl(const std::string& data_dir) : path_(data_dir + "/postoffice.db") {}
@@ -69,16 +74,15 @@ class SqliteControl final : public DatabaseControl {
   void up() override { lock_.reset(); }
   void pause() override { lock(); }
   void resume() override { lock_.reset(); }
-  bool locked() override {
-    SqliteDatabase database(path_, SQLITE_OPEN_READWRITE);
-    database.set_busy_timeout(Millis(1000));
-    try {
-      database.exec("BEGIN IMMEDIATE; ROLLBACK");
-      return false;
-    } catch (const SqliteError& error) {
-      if (error.primary_code() == SQLITE_BUSY) return true;
-      throw;
-    }
+  std::optional<pid_t> writer() override {
+    const FileDescriptor file(open((path_ + "-shm").c_str(), O_RDONLY | O_CLOEXEC));
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = kWriteLock;
+    lock.l_len = 1;
+    if (fcntl(file.get(), F_GETLK, &lock) != 0 || lock.l_type == F_UNLCK) return std::nullopt;
+    return lock.l_pid;
   }
 
  private:

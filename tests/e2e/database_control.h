@@ -1,6 +1,9 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace postoffice::e2e {
@@ -19,9 +22,9 @@ class DatabaseControl {
   virtual void up() = 0;
   virtual void pause() = 0;  // Hangs.
   virtual void resume() = 0;
-  // Whether somebody keeps the others from writing, and has done so for a second. Never on
-  // PostgreSQL, where a frozen client holds nothing: each of its statements ends without it.
-  virtual bool locked() = 0;
+  // The process that keeps all others from writing. Nobody on PostgreSQL, where a frozen client
+  // holds nothing: each of its statements ends without it.
+  virtual std::optional<pid_t> writer() = 0;
 };
 
 // On PostgreSQL of scripts/services; `name` is the new database's.

@@ -92,6 +92,12 @@ bool Process::running() {
 
 void Process::signal(int number) const { ::kill(pid_, number); }
 
+void Process::freeze() const {
+  signal(SIGSTOP);
+  siginfo_t info{};
+  waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED);
+}
+
 std::optional<int> Process::wait(Seconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   while (running() && std::chrono::steady_clock::now() < deadline) {

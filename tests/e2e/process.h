@@ -30,6 +30,8 @@ class Process {
   pid_t pid() const { return pid_; }
   bool running();
   void signal(int number) const;
+  // SIGSTOP; it has stopped when this returns. SIGCONT lets it go on.
+  void freeze() const;
 
   // Exit status, or 128 + signal; nothing when it did not end in time.
   std::optional<int> wait(Seconds timeout);

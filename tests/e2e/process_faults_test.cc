@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include "broker/topology.h"
 #include "tests/e2e/pipeline.h"
@@ -16,14 +18,16 @@ class ProcessFault : public testing::Test {
   bool sent_at_least(size_t count) {
     return eventually(Seconds(60), [&] { return pipeline_->sent().size() >= count; });
   }
-  // Stops a worker at a moment when it holds the database's lock, or when it does not.
+  // Freezes a worker at a moment when it holds the database's lock, or when it does not.
   bool freeze(Process& worker, bool holding_the_lock) {
-    return eventually(Seconds(30), [&] {
-      worker.signal(SIGSTOP);
-      if (pipeline_->database_control().locked() == holding_the_lock) return true;
+    const auto deadline = std::chrono::steady_clock::now() + Seconds(60);
+    while (std::chrono::steady_clock::now() < deadline) {
+      worker.freeze();
+      if ((pipeline_->database_control().writer() == worker.pid()) == holding_the_lock) return true;
       worker.signal(SIGCONT);
-      return false;
-    });
+      std::this_thread::sleep_for(Seconds(0.005));
+    }
+    return false;
   }
   std::unique_ptr<Pipeline> pipeline_;
 };
@@ -117,14 +121,20 @@ TEST_F(ProcessFault, AWorkerThatHangsLosesNothing) {
 TEST_F(LockedDatabase, WaitsUntilTheWorkerThatHangsIsKilledAndLosesNothing) {
   pipeline_->start_objects({"--latency-min=5ms", "--latency-max=20ms"});
   pipeline_->start_server();
-  pipeline_->start_worker(20);
-  pipeline_->start_worker(20);
-  pipeline_->start_sender(
-      {"--rate=100", "--count=1000", "--ids-per-callback=20", "--id-space=1000000"});
+  pipeline_->start_worker(50);
+  pipeline_->start_worker(50);
+  auto& sender = pipeline_->start_sender(
+      {"--rate=100", "--count=100000", "--ids-per-callback=20", "--id-space=5000"});
   ASSERT_TRUE(sent_at_least(200));
   ASSERT_TRUE(freeze(pipeline_->worker(0), /*holding_the_lock=*/true));
-  pipeline_->finish_sender();
-  EXPECT_TRUE(pipeline_->database_control().locked());
+  const size_t sent_before = pipeline_->sent().size();
+  EXPECT_TRUE(eventually(Seconds(30), [&] {
+    return pipeline_->worker(1).output().find("database is locked") != std::string::npos;
+  }));
+  EXPECT_TRUE(sent_at_least(sent_before + 200));
+  EXPECT_EQ(pipeline_->database_control().writer(), pipeline_->worker(0).pid());
+  sender.stop();
+  for (const auto& callback : pipeline_->sent()) ASSERT_EQ(callback.status, 202);
   pipeline_->worker(0).kill();
   pipeline_->expect_all_stored(Seconds(90));
 }

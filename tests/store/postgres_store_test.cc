@@ -178,6 +178,7 @@ class PausedBackend {
 
 TEST_F(StorePostgres, AServerThatHangsIsTransientAtTheDeadline) {
   const auto hurried = open(Millis(500));
+  hurried->apply({answered(1)});  // The statement is prepared.
   const PausedBackend paused(backend_of(*hurried, *database_));
   const auto start = SteadyClock::now();
   EXPECT_THAT(message_of<Transient>([&] { hurried->apply({answered(1)}); }),
@@ -193,6 +194,7 @@ TEST_F(StorePostgres, AHugeBatchToAServerThatHangsIsTransientAtTheDeadline) {
   // More than the buffers of the sockets hold.
   std::vector<ObjectUpdate> batch;
   for (int64_t id = 0; id < 500'000; ++id) batch.push_back(answered(id));
+  hurried->apply({answered(1)});  // The statement is prepared.
   const PausedBackend paused(backend_of(*hurried, *database_));
   const auto start = SteadyClock::now();
   EXPECT_THROW(hurried->apply(std::move(batch)), Transient);
@@ -281,16 +283,20 @@ TEST_F(StorePostgres, AConnectionThatEndedWhileItWasNotUsedIsOpenedAgainUnnotice
 }
 
 TEST_F(StorePostgres, AConnectionThatEndsDuringACallIsTransientAndOpenedAgain) {
-  const auto backend = backend_of(*store_, *database_);
   const auto other = make_session(*database_);
-  other->execute("BEGIN");
-  other->execute("LOCK TABLE objects");
-  auto applied = std::async(std::launch::async, [&] { store_->apply({answered(1)}); });
-  ASSERT_TRUE(waits_for_lock());
-  other->execute("SELECT pg_terminate_backend(" + backend + ")");
-  EXPECT_THAT(message_of<Transient>([&] { applied.get(); }), HasSubstr("terminating connection"));
-  other->execute("ROLLBACK");
-  store_->apply({answered(1)});
+  // While the statement is prepared, and when it has been.
+  for (const bool prepared : {false, true}) {
+    if (prepared) store_->apply({answered(1)});
+    const auto backend = backend_of(*store_, *database_);
+    other->execute("BEGIN");
+    other->execute("LOCK TABLE objects");
+    auto applied = std::async(std::launch::async, [&] { store_->apply({answered(1)}); });
+    ASSERT_TRUE(waits_for_lock());
+    other->execute("SELECT pg_terminate_backend(" + backend + ")");
+    EXPECT_THAT(message_of<Transient>([&] { applied.get(); }), HasSubstr("terminating connection"));
+    other->execute("ROLLBACK");
+    store_->apply({answered(1)});
+  }
 }
 
 TEST_F(StorePostgres, DefaultsOfTheDatabaseChangeNothing) {
