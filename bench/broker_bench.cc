@@ -12,11 +12,11 @@
 #include <thread>
 #include <vector>
 
-#include "bench/amqp_connection.h"
 #include "bench/disk.h"
-#include "bench/engine.h"
-#include "bench/load.h"
-#include "bench/null_broker.h"
+#include "bench/load/amqp_connection.h"
+#include "bench/load/amqp_load.h"
+#include "bench/processes/engine.h"
+#include "bench/processes/null_broker.h"
 #include "bench/table.h"
 
 namespace postoffice::bench {
