@@ -14,7 +14,6 @@
 #include "base/file_descriptor.h"
 
 namespace postoffice::bench {
-
 namespace {
 
 using Clock = std::chrono::steady_clock;

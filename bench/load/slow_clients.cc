@@ -16,6 +16,7 @@ namespace {
 constexpr std::string_view kRequest =
     "POST /callback HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     "Content-Length: 100000\r\n\r\n";
+
 struct Client {
   FileDescriptor socket;
   size_t sent = 0;
