@@ -69,7 +69,9 @@ bool CallbackBatches::may_try_broker(bool broker_available) const {
 }
 
 CallbackBatches::Batch CallbackBatches::next_to_send(SteadyClock::time_point now) {
-  if (waiting_.empty() || in_flight_.size() >= max_outstanding_) return nullptr;
+  if (waiting_.empty()) return nullptr;
+  const bool full = waiting_.size() > 1;  // Lines went on to the next.
+  if (in_flight_.size() >= (full ? max_outstanding_ : most_not_full_)) return nullptr;
   Batch batch = std::move(waiting_.front());
   waiting_.pop_front();
   batch->state = CallbackBatch::State::kInFlight;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -53,9 +54,15 @@ class CallbackBatches {
   using Batch = std::shared_ptr<CallbackBatch>;
 
   // `max_outstanding`: most messages in flight, and most late ones with which a broker is still
-  // tried in place of an outbox that refuses.
+  // tried in place of an outbox that refuses. A message that is not full waits while kMostNotFull
+  // are in flight: a broker that is behind gets fewer and fuller ones, and one that is far away
+  // still as many bytes as there are.
+  static constexpr size_t kMostNotFull = 2;
   CallbackBatches(Millis deadline, size_t max_outstanding)
-      : deadline_(deadline), max_outstanding_(max_outstanding), breaker_(deadline) {}
+      : deadline_(deadline),
+        max_outstanding_(max_outstanding),
+        most_not_full_(std::min(kMostNotFull, max_outstanding)),
+        breaker_(deadline) {}
 
   // Callbacks to be answered once no lock is held.
   struct Answer {
@@ -123,6 +130,7 @@ class CallbackBatches {
 
   const Millis deadline_;
   const size_t max_outstanding_;
+  const size_t most_not_full_;
   Breaker breaker_;
   std::deque<Batch> waiting_;       // In the order of their first lines.
   std::vector<Batch> in_flight_;    // At most max_outstanding_.

@@ -127,6 +127,29 @@ TEST_F(CallbackBatchesTest, GathersLinesWhileTheWindowIsFull) {
   EXPECT_THAT(answers_.of("b"), IsEmpty());
 }
 
+TEST_F(CallbackBatchesTest, MoreMessagesAreInFlightOnlyIfTheyAreFull) {
+  CallbackBatches batches(kDeadline, 4);
+  const auto add_to = [&](const std::string& line) {
+    batches.add(now_, now_, true, {line, 1, from_unix_millis(1000)}, answers_.done(line));
+  };
+  const std::string full(kMessageBytes, 'f');
+  for (size_t i = 0; i < CallbackBatches::kMostNotFull; ++i) {
+    add_to("a");
+    ASSERT_NE(batches.next_to_send(now_), nullptr);
+  }
+  add_to("b");
+  EXPECT_EQ(batches.next_to_send(now_), nullptr);
+  add_to(full);  // Finds no room beside "b", which goes as it is.
+  const Batch b = batches.next_to_send(now_);
+  ASSERT_NE(b, nullptr);
+  EXPECT_EQ(b->body, "b");
+  EXPECT_EQ(batches.next_to_send(now_), nullptr);
+  add_to("c");
+  ASSERT_NE(batches.next_to_send(now_), nullptr);
+  add_to(full);
+  EXPECT_EQ(batches.next_to_send(now_), nullptr) << "four are in flight";
+}
+
 TEST_F(CallbackBatchesTest, AMessageHasAtMostItsSizeUnlessALineIsLarger) {
   const std::string half(kMessageBytes / 2, 'h');
   const std::string large(kMessageBytes + 1, 'l');
