@@ -362,7 +362,8 @@ void HttpLoop::read_from(HttpConnection& connection) {
   if (count < 0 && would_block(errno)) return;
   if (count <= 0) return close(connection);
   const auto bytes = static_cast<size_t>(count);
-  if (buffered_bytes_ + bytes > options_.max_buffered_bytes) {
+  if (buffered_bytes_ + bytes > options_.max_buffered_bytes &&
+      connection.input_.size() + bytes > kKeptInputBytes) {
     return refuse(connection, 503, "too many requests are arriving at once");
   }
   connection.input_.append(scratch_.data(), bytes);

@@ -108,7 +108,8 @@ class HttpDirect {
 //   has idled longest makes room; if none idles, accepting pauses.
 // - Beyond `max_connections_per_address`, one of that address among the longest idle makes room; if
 //   none does, the new one is answered 503 and closed.
-// - Request bytes in memory are bounded: beyond `max_buffered_bytes` requests are refused with 503.
+// - Request bytes in memory are bounded: beyond `max_buffered_bytes` requests of more than 16 KiB
+//   are refused with 503; smaller ones are let in, so that large ones that hang keep nobody out.
 class HttpLoop {
  public:
   struct Options {

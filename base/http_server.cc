@@ -67,6 +67,7 @@ class HttpServer::Listener {
             .max_connections = max_connections(options_),
             .max_connections_per_address = max_connections_per_address(options_),
             .max_connections_per_address_setting = options_.max_connections_per_address_setting,
+            .max_buffered_bytes = options_.max_buffered_bytes,
             .read_timeout = options_.read_timeout,
             .keep_alive_timeout = options_.keep_alive_timeout},
         std::move(sockets), [this](HttpConnection& connection) { enqueue(connection); }, direct);

@@ -253,6 +253,8 @@ void Consumer::Core::receive(AmqpConnection& connection) {
       }
     }
     connection.release_buffers();
+    // Where reading is off, one frame is enough of a sign that the broker lives.
+    if (!reading_ && !stopping_) return;
   }
 }
 

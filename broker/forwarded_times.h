@@ -2,6 +2,7 @@
 
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "base/time.h"
 
@@ -11,31 +12,32 @@ namespace postoffice {
 // there. Thread-safe.
 //
 // The queue's length is read before settled() is called for it, and something may have been
-// forwarded in between: so a time is forgotten at the second call after it was added.
+// forwarded in between: so a time is forgotten at the second call after it was added. Where the
+// queue is never empty, it is forgotten after kMost, like what processes held that vanished.
 class ForwardedTimes {
  public:
+  static constexpr Millis kMost = std::chrono::minutes(10);
+
   // Before the entry leaves the outbox, so that it is always counted in one of the two.
-  void add(UnixTime oldest_received_at) {
-    const std::lock_guard lock(mutex_);
-    fresh_ = earlier(fresh_, oldest_received_at);
-  }
+  void add(UnixTime oldest_received_at, SteadyClock::time_point now = SteadyClock::now());
 
   // The queue was seen empty.
-  void settled() {
-    const std::lock_guard lock(mutex_);
-    seen_once_ = fresh_;
-    fresh_.reset();
-  }
+  void settled();
 
-  std::optional<UnixTime> oldest() const {
-    const std::lock_guard lock(mutex_);
-    return earlier(fresh_, seen_once_);
-  }
+  std::optional<UnixTime> oldest(SteadyClock::time_point now = SteadyClock::now());
 
  private:
-  mutable std::mutex mutex_;
-  std::optional<UnixTime> fresh_;
-  std::optional<UnixTime> seen_once_;
+  // What was added within kTogether.
+  struct Added {
+    UnixTime oldest_received_at;
+    SteadyClock::time_point first;
+    SteadyClock::time_point last;
+    bool seen_once = false;  // An empty queue, since.
+  };
+  static constexpr Millis kTogether = std::chrono::seconds(10);
+
+  std::mutex mutex_;
+  std::vector<Added> added_;  // In the order of time; guarded by mutex_.
 };
 
 }  // namespace postoffice

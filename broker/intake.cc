@@ -32,7 +32,7 @@ class Intake::Core : public std::enable_shared_from_this<Core> {
   void stop();
   void accept(const std::string& lines, UnixTime received_at, Done done,
               SteadyClock::time_point arrived_at, uint32_t callbacks);
-  std::optional<UnixTime> oldest_unforwarded() const;
+  std::optional<UnixTime> oldest_unforwarded();
   void forwarded_before(UnixTime oldest_received_at) { forwarded_.add(oldest_received_at); }
   void forwarded_settled() { forwarded_.settled(); }
   bool breaker_open() const { return batches_.breaker().is_open(); }
@@ -157,7 +157,7 @@ void Intake::Core::accept(const std::string& lines, UnixTime received_at, Done d
   publish(std::move(sending));
 }
 
-std::optional<UnixTime> Intake::Core::oldest_unforwarded() const {
+std::optional<UnixTime> Intake::Core::oldest_unforwarded() {
   // In this order: what leaves the outbox is among the forwarded before.
   const auto in_outbox = outbox_.depth().oldest_received_at;
   return earlier(in_outbox, forwarded_.oldest());

@@ -70,7 +70,7 @@ class Intake {
   // later: counts as forwarded.
   void forwarded_before(UnixTime oldest_received_at);
   // The queue was seen empty. Each call rests on a newer reading of the queue than the one before;
-  // what was forwarded is forgotten at the second call after it.
+  // what was forwarded is forgotten at the second call after it, or after 10 minutes.
   void forwarded_settled();
 
   bool breaker_open() const;

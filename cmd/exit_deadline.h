@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 
@@ -7,6 +8,9 @@
 #include "base/time.h"
 
 namespace postoffice {
+
+// Of the time to stop: what is left for the broker and the disk after the work has ended.
+inline Millis closing_time(Millis stop_timeout) { return std::min(stop_timeout / 4, Millis(1000)); }
 
 // Ends the process in order (status 0) at `deadline`, unless it is destroyed before: the last
 // resort when something hangs while stopping, such as a database that does not answer. By then

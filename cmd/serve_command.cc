@@ -75,10 +75,11 @@ int run_serve(const Config& config, Signals& signals) {
 
   signals.wait();
   const auto deadline = SteadyClock::now() + config.stop_timeout;
-  server.stop_http(deadline);
+  // What hangs, such as a read of the database, is left: what was answered is durable.
+  last_resort.emplace(deadline);
+  server.stop_http(deadline - closing_time(config.stop_timeout));
   intake.stop();  // What the broker has not confirmed is committed to the outbox.
   publisher.stop(std::min(deadline, SteadyClock::now() + config.confirm_deadline));
-  last_resort.emplace(deadline);  // Every callback is answered and durable by now.
   server.stop_expiry();
   queue.stop();
   if (broker) broker->stop();

@@ -19,9 +19,6 @@
 namespace postoffice {
 namespace {
 
-// Of the time to stop: what is left for the broker connections after the work has ended.
-Millis closing_time(Millis stop_timeout) { return std::min(stop_timeout / 4, Millis(1000)); }
-
 std::unique_ptr<HttpServer> make_probe_server(const Config& config, const Metrics& metrics,
                                               std::function<std::vector<Readiness>()> readiness) {
   auto server = std::make_unique<HttpServer>(HttpServer::Options{.host = config.server_host,

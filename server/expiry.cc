@@ -153,9 +153,14 @@ void Expiry::measure_outbox() {
 void Expiry::count_objects() {
   const auto began = SteadyClock::now();
   if (began < next_count_) return;
-  const auto counts = store_->counts();
-  online_.Set(static_cast<double>(counts.online));
-  offline_.Set(static_cast<double>(counts.offline));
+  try {
+    const auto counts = store_->counts();
+    online_.Set(static_cast<double>(counts.online));
+    offline_.Set(static_cast<double>(counts.offline));
+  } catch (const std::runtime_error& error) {
+    // It may take longer than the database is given for an answer; what matters has been done.
+    spdlog::warn("expiry: the objects were not counted: {}", error.what());
+  }
   const auto ended = SteadyClock::now();
   next_count_ = ended + (ended - began) * kCountShare;
 }

@@ -116,6 +116,24 @@ TEST_F(HttpServerTest, PipelinedRequestsAreAnsweredInOrder) {
   }
 }
 
+TEST_F(HttpServerTest, LargeRequestsThatHangKeepNoSmallOneOut) {
+  auto options = small_options();
+  options.max_body_bytes = 100'000;
+  options.max_buffered_bytes = 40'000;
+  start(options);
+  const std::string head = "POST /echo HTTP/1.1\r\nContent-Length: 90000\r\n\r\n";
+  RawConnection hanging = connect();
+  hanging.send(head + std::string(35'000, 'x'));
+  RawConnection small = connect();
+  EXPECT_TRUE(answers(small));  // By now the other has been read.
+  RawConnection large = connect();
+  large.send(head + std::string(20'000, 'x'));
+  EXPECT_EQ(large.receive()->status, 503);
+  EXPECT_TRUE(answers(small));
+  RawConnection new_one = connect();
+  EXPECT_TRUE(answers(new_one));
+}
+
 TEST_F(HttpServerTest, AnswersARequestAfterWhichTheClientHalfCloses) {
   start();
   RawConnection connection = connect();

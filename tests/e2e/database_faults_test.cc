@@ -1,9 +1,11 @@
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <fstream>
 #include <iterator>
 #include <sstream>
 
+#include "tests/base/raw_connection.h"
 #include "tests/e2e/pipeline.h"
 #include "tests/e2e/services.h"
 
@@ -66,6 +68,20 @@ TEST_F(DatabaseFault, DownAtTheStartIsWaitedForAndCallbacksAreTaken) {
       return false;
     }
   }));
+}
+
+TEST_F(DatabaseFault, AServerStopsInTimeWhileTheDatabaseHangs) {
+  pipeline_->migrate();
+  pipeline_->settings["STOP_TIMEOUT"] = "2s";
+  auto& server = pipeline_->start_server();
+  ASSERT_EQ(pipeline_->post_ids({1}), 202);
+  pipeline_->database_control().pause();
+  RawConnection reader(server.port);
+  ASSERT_TRUE(reader.send("GET /objects HTTP/1.1\r\nHost: h\r\n\r\n"));
+  EXPECT_EQ(pipeline_->post_ids({2}), 202);  // The read has begun by now.
+  server.process->signal(SIGTERM);
+  EXPECT_EQ(server.process->wait(Seconds(6)), 0);
+  pipeline_->database_control().resume();
 }
 
 // SQLite migrates by itself.

@@ -94,6 +94,17 @@ TEST_F(ExpiryTest, DeletesInBatchesWhatNobodyNamed) {
   }));
 }
 
+TEST_F(ExpiryTest, GoesOnWhereCountingTheObjectsFails) {
+  database_.refuse_counts(true);
+  put_rows(1, 5, kTtl + Millis(1000));
+  expiry_.start();
+  ASSERT_TRUE(
+      database_.wait_until([](const FakeDatabase& database) { return database.counted > 0; }));
+  put_rows(6, 10, kTtl + Millis(1000));
+  EXPECT_TRUE(wait_for_rows(0));
+  EXPECT_TRUE(expiry_.database_ok());
+}
+
 TEST_F(ExpiryTest, DeletesNothingWhileTheWatermarkIsUnknown) {
   set_queue(std::nullopt);
   put_rows(1, 5, kTtl + Millis(1000));

@@ -27,6 +27,10 @@ class FakeDatabase {
     const std::lock_guard lock(mutex_);
     reports[report.process] = std::move(report);
   }
+  void refuse_counts(bool refuse) {
+    const std::lock_guard lock(mutex_);
+    refuses_counts_ = refuse;
+  }
   void take_away(bool away) {
     const std::lock_guard lock(mutex_);
     away_ = away;
@@ -53,6 +57,7 @@ class FakeDatabase {
   std::map<std::string, WatermarkReport> reports;
   std::vector<size_t> expired;  // Rows of each batch.
   size_t calls = 0;
+  size_t counted = 0;
   size_t stalled_calls = 0;
 
  private:
@@ -79,6 +84,8 @@ class FakeDatabase {
     }
     ObjectCounts counts() override {
       const auto lock = database_.call();
+      ++database_.counted;
+      if (database_.refuses_counts_) throw Transient("counting takes too long");
       ObjectCounts counts;
       for (const auto& [id, row] : database_.rows) ++(row.online ? counts.online : counts.offline);
       return counts;
@@ -140,6 +147,7 @@ class FakeDatabase {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool away_ = false;
+  bool refuses_counts_ = false;
   bool stalled_ = false;
 };
 
