@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kMaxHeadBytes = 32 * 1024;
 constexpr size_t kMaxChunkLineBytes = 256;
 constexpr size_t kMaxPlainLineBytes = 4096;
+constexpr std::string_view kNotInLines("\r\n\0", 3);
 constexpr std::string_view kHiddenName = "-----";  // As long as "Range", so that nothing moves.
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -43,6 +44,12 @@ bool is_token(std::string_view text) {
     return (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') ||
            kMarks.find(c) != std::string_view::npos;
   });
+}
+
+// "Name: value".
+bool has_name(std::string_view line) {
+  const size_t colon = line.find(':');
+  return colon != std::string_view::npos && is_token(line.substr(0, colon));
 }
 
 }  // namespace
@@ -139,11 +146,9 @@ HttpFraming::Progress HttpFraming::read_request_line(std::string_view line) {
 }
 
 HttpFraming::Progress HttpFraming::read_header(std::string_view line) {
-  const size_t colon = std::min(line.find(':'), line.size());
+  if (!has_name(line)) return refuse(400, "each header must be a line of its own: Name: value");
+  const size_t colon = line.find(':');
   const std::string_view name = line.substr(0, colon);
-  if (colon == line.size() || !is_token(name)) {
-    return refuse(400, "each header must be a line of its own: Name: value");
-  }
   const std::string_view value = trim(line.substr(colon + 1));
   is_plain_ &= line.size() <= kMaxPlainLineBytes && is_plain_value(value);
   if (same_word(name, "Content-Length")) {
@@ -209,8 +214,13 @@ HttpFraming::Progress HttpFraming::decode_chunks(std::string& input) {
       return std::nullopt;
     }
     if (end == std::string_view::npos) return std::nullopt;
+    const std::string_view line = rest.substr(0, end);
+    if (line.find_first_of(kNotInLines) != std::string_view::npos) {
+      progress = refuse(400, "the chunked body is malformed: CR, LF or NUL within a line");
+      return std::nullopt;
+    }
     at += end + 2;
-    return rest.substr(0, end);
+    return line;
   };
 
   bool stuck = false;
@@ -250,6 +260,8 @@ HttpFraming::Progress HttpFraming::decode_chunks(std::string& input) {
           progress = Progress::kComplete;
         } else if (trailer_bytes_ > kMaxHeadBytes) {
           progress = refuse(431, "the trailers are too long");
+        } else if (!has_name(*line)) {
+          progress = refuse(400, "each trailer must be a line of its own: Name: value");
         }
       }
     }

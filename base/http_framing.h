@@ -10,7 +10,7 @@ namespace postoffice {
 
 // Finds where one HTTP/1.x request ends in the bytes of a connection (RFC 9112), as they arrive.
 // Whatever would let two readers of the same bytes see different requests is refused: bare LF,
-// folded or malformed header lines, several Content-Length, Content-Length beside
+// folded or malformed lines, several Content-Length, Content-Length beside
 // Transfer-Encoding. Not thread-safe.
 class HttpFraming {
  public:

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -18,10 +19,13 @@ constexpr int kEventsAtOnce = 256;
 constexpr int kAcceptsAtOnce = 256;
 constexpr int kIdleLookedAt = 64;  // For one of an address: not so many that accepting takes long.
 constexpr size_t kReadBytes = 64 * 1024;
-constexpr size_t kKeptInputBytes = 16 * 1024;  // An idle connection keeps no larger buffer.
+constexpr size_t kKeptInputBytes = 2 * 1024;  // An idle connection keeps no larger buffer.
+constexpr size_t kSmallRequestBytes = 16 * 1024;
+constexpr size_t kLargeBodyBytes = 64 * 1024;
 constexpr Millis kLongestWait{1000};
 constexpr Millis kAcceptPause{20};
 constexpr Millis kLingerTimeout{2000};
+constexpr Millis kUnhurried{1000};  // Who takes longer over the head of a request makes room.
 constexpr Millis kShortageLogInterval{60'000};
 
 // accept(2): errors of the connection that was to be accepted, not of the listening socket.
@@ -125,7 +129,7 @@ bool HttpLoop::finished() const {
 
 int HttpLoop::wait_millis() const {
   auto until = now_ + kLongestWait;
-  for (const State state : {State::kIdle, State::kReading, State::kWriting, State::kLingering}) {
+  for (const State state : HttpConnection::kTimedStates) {
     if (!list(state).empty()) until = std::min(until, list(state).front().deadline_);
   }
   if (!accepting_ && !stop_entered_) until = std::min(until, accept_again_at_);
@@ -145,7 +149,7 @@ void HttpLoop::enter_stopping() {
 }
 
 void HttpLoop::close_everything() {
-  for (const State state : {State::kIdle, State::kReading, State::kWriting, State::kLingering}) {
+  for (const State state : HttpConnection::kTimedStates) {
     while (!list(state).empty()) close(list(state).front());
   }
   list(State::kClosed).clear();
@@ -154,13 +158,13 @@ void HttpLoop::close_everything() {
 
 void HttpLoop::accept_from(const FileDescriptor& listening) {
   for (int i = 0; i < kAcceptsAtOnce; ++i) {
-    if (connections_ > options_.max_connections && !close_longest_idle()) return pause_accepting();
+    if (connections_ > options_.max_connections && !make_room()) return pause_accepting();
     sockaddr_storage peer{};
     socklen_t length = sizeof peer;
     FileDescriptor socket(accept4(listening.get(), reinterpret_cast<sockaddr*>(&peer), &length,
                                   SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (socket.get() >= 0) {
-      const bool room = connections_ < options_.max_connections || close_longest_idle();
+      const bool room = connections_ < options_.max_connections || make_room();
       add(std::move(socket), peer);
       if (room) continue;
       log_shortage("connections");
@@ -171,7 +175,7 @@ void HttpLoop::accept_from(const FileDescriptor& listening) {
     if (concerns_one_connection(error)) continue;
     log_shortage(std::generic_category().message(error).c_str());
     // Out of files or memory: with room made, the next round accepts.
-    close_longest_idle();
+    make_room();
     return pause_accepting();
   }
 }
@@ -189,9 +193,8 @@ void HttpLoop::add(FileDescriptor socket, const sockaddr_storage& peer) {
     port = ntohs(address.sin_port);
   }
   auto address = AddressCounts::key_of(peer);
-  if (addresses_.of(address) >= options_.max_connections_per_address && !make_room_for(address)) {
-    return refuse_address(socket, ip.data());
-  }
+  const bool refused =
+      addresses_.of(address) >= options_.max_connections_per_address && !make_room_for(address);
   addresses_.add(address);
   auto& idle = list(State::kIdle);
   idle.push_back(HttpConnection(std::move(socket), options_.max_body_bytes));
@@ -202,6 +205,7 @@ void HttpLoop::add(FileDescriptor socket, const sockaddr_storage& peer) {
   connection.address_ = std::move(address);
   connection.remote_ip_ = ip.data();
   connection.remote_port_ = port;
+  if (refused) return refuse_address(connection);
   poll_for(connection, EPOLLIN);
 }
 
@@ -215,21 +219,16 @@ bool HttpLoop::make_room_for(const AddressCounts::Key& address) {
   return false;
 }
 
-void HttpLoop::refuse_address(const FileDescriptor& socket, const std::string& ip) {
+void HttpLoop::refuse_address(HttpConnection& connection) {
   if (refusal_logged_at_ + kShortageLogInterval <= now_) {
     refusal_logged_at_ = now_;
-    spdlog::warn("HTTP: {} has {} connections; more are refused ({})", ip,
+    spdlog::warn("HTTP: {} has {} connections; more are refused ({})", connection.remote_ip_,
                  options_.max_connections_per_address,
                  options_.max_connections_per_address_setting);
   }
-  const std::string answer =
-      HttpAnswer::problem(503, "too many connections from your address (" +
-                                   options_.max_connections_per_address_setting + ")")
-          .text(/*close=*/true);
-  send(socket.get(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-  // Closing on unread bytes would reset the connection before the answer is read.
-  shutdown(socket.get(), SHUT_WR);
-  recv(socket.get(), scratch_.data(), scratch_.size(), MSG_DONTWAIT);
+  refuse(connection, 503,
+         "too many connections from your address (" + options_.max_connections_per_address_setting +
+             ")");
 }
 
 void HttpLoop::pause_accepting() {
@@ -254,6 +253,20 @@ void HttpLoop::poll_listening(uint32_t events) {
     event.data.ptr = &socket;
     epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, socket.get(), &event);
   }
+}
+
+bool HttpLoop::make_room() {
+  if (close_longest_idle()) return true;
+  auto& lingering = list(State::kLingering);
+  auto& reading = list(State::kReading);
+  if (!lingering.empty()) {
+    close(lingering.front());
+    return true;
+  }
+  const auto hurried = now_ + options_.read_timeout - kUnhurried;
+  if (reading.empty() || reading.front().deadline_ > hurried) return false;
+  close(reading.front());
+  return true;
 }
 
 bool HttpLoop::close_longest_idle() {
@@ -335,6 +348,7 @@ void HttpLoop::on_event(HttpConnection& connection) {
   switch (connection.state_) {
     case State::kIdle:
     case State::kReading:
+    case State::kReadingBody:
       return read_from(connection);
     case State::kWriting:
       return write_to(connection);
@@ -363,7 +377,7 @@ void HttpLoop::read_from(HttpConnection& connection) {
   if (count <= 0) return close(connection);
   const auto bytes = static_cast<size_t>(count);
   if (buffered_bytes_ + bytes > options_.max_buffered_bytes &&
-      connection.input_.size() + bytes > kKeptInputBytes) {
+      connection.input_.size() + bytes > kSmallRequestBytes) {
     return refuse(connection, 503, "too many requests are arriving at once");
   }
   connection.input_.append(scratch_.data(), bytes);
@@ -375,8 +389,7 @@ void HttpLoop::read_from(HttpConnection& connection) {
 void HttpLoop::advance(HttpConnection& connection) {
   switch (connection.framing_.advance(connection.input_)) {
     case HttpFraming::Progress::kMore:
-      if (connection.framing_.expects_continue()) send_continue(connection);
-      return;
+      return await_more(connection);
     case HttpFraming::Progress::kComplete:
       enter(connection, State::kBusy);
       connection.arrived_at_ = now_;
@@ -390,6 +403,17 @@ void HttpLoop::advance(HttpConnection& connection) {
                     status == 413 ? detail + " (" + options_.max_body_setting + ")" : detail);
     }
   }
+}
+
+void HttpLoop::await_more(HttpConnection& connection) {
+  const auto& framing = connection.framing_;
+  if (connection.input_.empty()) {
+    enter(connection, State::kIdle);  // It was an empty line between two requests.
+  } else if (connection.state_ == State::kReading && framing.head_bytes() > 0 &&
+             framing.body_bytes() > kLargeBodyBytes) {
+    enter(connection, State::kReadingBody);
+  }
+  if (framing.expects_continue()) send_continue(connection);
 }
 
 // Once, and only when the whole head has arrived and nothing of the body.
@@ -437,17 +461,30 @@ void HttpLoop::write_to(HttpConnection& connection) {
   poll_for(connection, EPOLLOUT);
 }
 
+// What would be reset if it were closed.
+bool HttpLoop::has_unread(const HttpConnection& connection) {
+  int bytes = 0;
+  return !connection.input_.empty() ||
+         (ioctl(connection.socket_.get(), FIONREAD, &bytes) == 0 && bytes > 0);
+}
+
 void HttpLoop::after_answer(HttpConnection& connection) {
   connection.output_ = {};
   connection.written_ = 0;
   if (connection.linger_) {
+    connection.input_ = {};
+    recount(connection);
     shutdown(connection.socket_.get(), SHUT_WR);
     enter(connection, State::kLingering);
     return poll_for(connection, EPOLLIN);
   }
   auto& input = connection.input_;
   input.erase(0, connection.request().size());
-  if (connection.close_after_output_ || (stop_entered_ && input.empty())) return close(connection);
+  if (connection.close_after_output_ || (stop_entered_ && input.empty())) {
+    if (!has_unread(connection)) return close(connection);
+    connection.linger_ = true;
+    return after_answer(connection);
+  }
   connection.framing_.reset();
   connection.continue_sent_ = false;
   if (input.empty() && input.capacity() > kKeptInputBytes) input = {};
@@ -477,10 +514,17 @@ void HttpLoop::expire() {
   const auto expired = [this](State state) {
     return !list(state).empty() && list(state).front().deadline_ <= now_;
   };
-  while (expired(State::kIdle)) close(list(State::kIdle).front());
-  while (expired(State::kReading)) {
-    refuse(list(State::kReading).front(), 408,
-           "the whole request must arrive within " + format_duration(options_.read_timeout));
+  // What has arrived but was not read yet, by a loop that is behind, is in time.
+  while (expired(State::kIdle)) close_if_idle(list(State::kIdle).front());
+  for (const State state : {State::kReading, State::kReadingBody}) {
+    while (expired(state)) {
+      HttpConnection& connection = list(state).front();
+      read_from(connection);
+      if (connection.state_ == state && connection.deadline_ <= now_) {
+        refuse(connection, 408,
+               "the whole request must arrive within " + format_duration(timeout(state)));
+      }
+    }
   }
   while (expired(State::kWriting)) close(list(State::kWriting).front());
   while (expired(State::kLingering)) close(list(State::kLingering).front());
@@ -492,6 +536,8 @@ Millis HttpLoop::timeout(State state) const {
       return options_.keep_alive_timeout;
     case State::kReading:
       return options_.read_timeout;
+    case State::kReadingBody:
+      return options_.body_timeout;
     case State::kWriting:
       return options_.write_timeout;
     default:

@@ -49,15 +49,19 @@ class HttpConnection {
   friend class HttpLoop;
   using List = std::list<HttpConnection>;
   enum class State {
-    kIdle,       // Between requests.
-    kReading,    // Part of a request has arrived.
-    kBusy,       // A request is being answered.
-    kWriting,    // The client is slow to take the answer.
-    kLingering,  // Answered and half-closed: what the client still sends is thrown away, because
-                 // closing on unread bytes would reset the connection before it read the answer.
+    kIdle,         // Between requests.
+    kReading,      // Part of a request has arrived.
+    kReadingBody,  // All but the rest of a large body.
+    kBusy,         // A request is being answered.
+    kWriting,      // The client is slow to take the answer.
+    kLingering,    // Answered and half-closed: what the client still sends is thrown away, because
+                   // closing on unread bytes would reset the connection before it read the answer.
     kClosed,
   };
-  static constexpr size_t kStates = 6;
+  static constexpr size_t kStates = 7;
+  // Those that last no longer than their deadline.
+  static constexpr std::array kTimedStates = {State::kIdle, State::kReading, State::kReadingBody,
+                                              State::kWriting, State::kLingering};
 
   HttpConnection(FileDescriptor socket, size_t max_body_bytes)
       : socket_(std::move(socket)), framing_(max_body_bytes) {}
@@ -105,7 +109,9 @@ class HttpDirect {
 // never a thread.
 //
 // - Beyond `max_connections`, and when the process runs out of files or memory, the connection that
-//   has idled longest makes room; if none idles, accepting pauses.
+//   has idled longest makes room; if none idles, one that only waits for its client to close, or
+//   has been at sending the head of a request for longest, a second at least; if there is none,
+//   accepting pauses.
 // - Beyond `max_connections_per_address`, one of that address among the longest idle makes room; if
 //   none does, the new one is answered 503 and closed.
 // - Request bytes in memory are bounded: beyond `max_buffered_bytes` requests of more than 16 KiB
@@ -120,6 +126,7 @@ class HttpLoop {
     std::string max_connections_per_address_setting;  // Its name, for errors.
     size_t max_buffered_bytes = 256 << 20;
     Millis read_timeout{5000};          // For a whole request, from its first byte.
+    Millis body_timeout{30'000};        // For the rest of a body of more than 64 KiB.
     Millis write_timeout{5000};         // For an answer.
     Millis keep_alive_timeout{75'000};  // Between requests.
   };
@@ -158,10 +165,11 @@ class HttpLoop {
   void accept_from(const FileDescriptor& listening);
   void add(FileDescriptor socket, const sockaddr_storage& peer);
   bool make_room_for(const AddressCounts::Key& address);
-  void refuse_address(const FileDescriptor& socket, const std::string& ip);
+  void refuse_address(HttpConnection& connection);
   void pause_accepting();
   void log_shortage(const char* of);
   void poll_listening(uint32_t events);
+  bool make_room();
   bool close_longest_idle();
   bool close_if_idle(HttpConnection& connection);
 
@@ -173,10 +181,12 @@ class HttpLoop {
   static bool send_output(HttpConnection& connection);
   void discard_from(HttpConnection& connection);
   void advance(HttpConnection& connection);
+  void await_more(HttpConnection& connection);
   void send_continue(HttpConnection& connection);
   void refuse(HttpConnection& connection, int status, const std::string& detail);
   void write_to(HttpConnection& connection);
   void after_answer(HttpConnection& connection);
+  static bool has_unread(const HttpConnection& connection);
   void close(HttpConnection& connection);
   void expire();
 

@@ -69,6 +69,7 @@ class HttpServer::Listener {
             .max_connections_per_address_setting = options_.max_connections_per_address_setting,
             .max_buffered_bytes = options_.max_buffered_bytes,
             .read_timeout = options_.read_timeout,
+            .body_timeout = options_.body_timeout,
             .keep_alive_timeout = options_.keep_alive_timeout},
         std::move(sockets), [this](HttpConnection& connection) { enqueue(connection); }, direct);
     add_thread();
@@ -144,7 +145,9 @@ class HttpServer::Listener {
     } catch (const std::exception& error) {  // cpp-httplib throws outside of handlers, e.g. for
                                              // numbers in headers that are out of range.
       spdlog::warn("HTTP request from {}: {}", connection.remote_ip(), error.what());
-      loop_->answer(connection, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+      loop_->answer(connection,
+                    HttpAnswer::problem(400, "the headers of the request cannot be understood")
+                        .text(/*close=*/true),
                     /*close=*/true);
     }
   }

@@ -39,6 +39,7 @@ class HttpServer {
     size_t max_connections_per_address = 0;
     size_t max_buffered_bytes = 256 << 20;  // Of requests in memory, larger ones: 503.
     Millis read_timeout{5000};              // For a whole request, from its first byte: 408.
+    Millis body_timeout{30'000};            // For the rest of a body of more than 64 KiB.
     // Between two requests of a connection. Long, so that a client which sends every few seconds
     // does not race with it; the longest idle make room when connections run out.
     Millis keep_alive_timeout{75'000};

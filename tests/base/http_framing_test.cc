@@ -79,7 +79,10 @@ TEST(HttpFraming, RefusesWhatTwoReadersCouldReadDifferently) {
   EXPECT_EQ(framed(post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "")),
             "refused 501");
   EXPECT_EQ(framed("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), "refused 400");
-  for (const char* chunks : {"x\r\n", "-1\r\n", "0x1\r\na\r\n0\r\n\r\n", "\r\n", "1\r\nab\r\n"}) {
+  for (const char* chunks :
+       {"x\r\n", "-1\r\n", "0x1\r\na\r\n0\r\n\r\n", "\r\n", "1\r\nab\r\n", "1;a\nb\r\na\r\n",
+        "1\n\r\n", "1;\r\r\na\r\n", "0\r\nT: a\nb\r\n", "0\r\nnothing\r\n", "0\r\n: x\r\n",
+        "0\r\nT : x\r\n", "0\r\n T: x\r\n"}) {
     EXPECT_EQ(framed(post("Transfer-Encoding: chunked\r\n", chunks)), "refused 400") << chunks;
   }
 }

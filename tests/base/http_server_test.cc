@@ -328,7 +328,6 @@ TEST_F(HttpServerTest, OneAddressHasOnlySoManyConnections) {
   options.max_connections_per_address = 2;
   start(options);
   RawConnection idle = connect();
-  EXPECT_TRUE(answers(idle));
   RawConnection slow = connect();
   slow.send("GET /hel");
   RawConnection slower = connect();  // In the place of the idle one.
@@ -371,6 +370,69 @@ TEST_F(HttpServerTest, ARequestMustArriveInTime) {
   ASSERT_TRUE(answer);
   EXPECT_EQ(answer->status, 408);
   EXPECT_TRUE(contains(answer->body, "200ms"));
+}
+
+TEST_F(HttpServerTest, ALargeBodyHasMoreTime) {
+  auto options = small_options();
+  options.max_body_bytes = 200'000;
+  options.read_timeout = Millis(100);
+  options.body_timeout = Millis(2000);
+  start(options);
+  const auto before = SteadyClock::now();
+  const std::string head = "POST /echo HTTP/1.1\r\nContent-Length: ";
+  RawConnection large = connect();
+  large.send(head + "100000\r\n\r\n");
+  RawConnection small = connect();
+  small.send(head + "10000\r\n\r\n");
+  EXPECT_EQ(small.receive()->status, 408);
+  const auto answer = large.receive();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->status, 408);
+  EXPECT_TRUE(contains(answer->body, "2s"));
+  EXPECT_GE(SteadyClock::now() - before, Millis(2000));
+}
+
+// Some clients send one after the body of a POST.
+TEST_F(HttpServerTest, AnEmptyLineBetweenRequestsIsNoRequestThatIsLate) {
+  auto options = small_options();
+  options.read_timeout = Millis(100);
+  options.keep_alive_timeout = Millis(1000);
+  start(options);
+  RawConnection connection = connect();
+  const auto before = SteadyClock::now();
+  connection.send("GET /hello HTTP/1.1\r\n\r\n\r\n");
+  EXPECT_EQ(connection.receive()->body, "hello");
+  EXPECT_TRUE(connection.ends());  // Without an answer that nobody asked for.
+  EXPECT_GE(SteadyClock::now() - before, Millis(1000));
+}
+
+TEST_F(HttpServerTest, TheLastAnswerReachesAClientThatGoesOnSending) {
+  start();
+  for (int i = 0; i < 20; ++i) {
+    RawConnection connection = connect();
+    connection.send("GET /hello HTTP/1.1\r\nConnection: close\r\n\r\n" + std::string(100'000, 'x'));
+    const auto answer = connection.receive();
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->body, "hello");
+    connection.finish_sending();
+    EXPECT_TRUE(connection.ends());
+  }
+}
+
+TEST_F(HttpServerTest, WhoIsSlowToSendMakesRoomWhenNobodyIdles) {
+  auto options = small_options();
+  options.max_connections = 4;  // And one more, which waits to be the next.
+  options.max_connections_per_address = 5;
+  options.read_timeout = seconds(30);
+  start(options);
+  std::vector<std::unique_ptr<RawConnection>> slow;
+  for (int i = 0; i < 5; ++i) {
+    slow.push_back(std::make_unique<RawConnection>(server_->port()));
+    slow.back()->send("GET /hel");
+  }
+  RawConnection other(server_->port(), "127.0.0.2");
+  EXPECT_TRUE(answers(other));
+  EXPECT_TRUE(slow[0]->ends());
 }
 
 TEST_F(HttpServerTest, AnIdleConnectionIsClosedAfterAWhile) {

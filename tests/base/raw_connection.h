@@ -5,7 +5,9 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -30,7 +32,8 @@ class RawConnection {
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connected_ =
-        ::connect(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+        ::connect(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 ||
+        (errno == EINTR && goes_on_connecting());
   }
 
   bool connected() const { return connected_; }
@@ -38,6 +41,7 @@ class RawConnection {
   bool send(std::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t sent = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent < 0 && errno == EINTR) continue;
       if (sent <= 0) return false;
       bytes.remove_prefix(static_cast<size_t>(sent));
     }
@@ -85,11 +89,30 @@ class RawConnection {
   }
 
  private:
+  // Signals, such as those that a fuzzer sets itself, end no wait.
+  bool wait_for(short events, std::chrono::milliseconds within) {
+    const auto deadline = std::chrono::steady_clock::now() + within;
+    for (;;) {
+      const auto left =
+          std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+      pollfd polled{.fd = socket_.get(), .events = events, .revents = 0};
+      const int ready = poll(&polled, 1, std::max(static_cast<int>(left.count()), 0));
+      if (ready >= 0 || errno != EINTR) return ready == 1;
+    }
+  }
+  bool goes_on_connecting() {
+    int error = 0;
+    socklen_t size = sizeof error;
+    return wait_for(POLLOUT, std::chrono::seconds(10)) &&
+           getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
+  }
   bool receive_more(std::chrono::milliseconds within = std::chrono::seconds(10)) {
-    pollfd readable{.fd = socket_.get(), .events = POLLIN, .revents = 0};
-    if (poll(&readable, 1, static_cast<int>(within.count())) != 1) return false;
+    if (!wait_for(POLLIN, within)) return false;
     std::array<char, 65536> buffer{};
-    const ssize_t count = recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    ssize_t count = -1;
+    do {
+      count = recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    } while (count < 0 && errno == EINTR);
     if (count <= 0) {
       ended_ = true;
       return false;

@@ -237,19 +237,5 @@ TEST_F(OutboxDrainerTest, StartsAgainAfterAStop) {
   EXPECT_TRUE(outbox_.wait_for_entries(0));
 }
 
-TEST(ForwardedTimesTest, ForgetsAtTheSecondEmptyReading) {
-  ForwardedTimes times;
-  times.add(from_unix_millis(2000));
-  times.add(from_unix_millis(1000));
-  EXPECT_EQ(times.oldest(), from_unix_millis(1000));
-  times.settled();
-  EXPECT_EQ(times.oldest(), from_unix_millis(1000));
-  times.add(from_unix_millis(3000));
-  times.settled();
-  EXPECT_EQ(times.oldest(), from_unix_millis(3000));
-  times.settled();
-  EXPECT_EQ(times.oldest(), std::nullopt);
-}
-
 }  // namespace
 }  // namespace postoffice

@@ -200,6 +200,12 @@ Seeds connection_seeds() {
            .send(basic_cancel("c"))
            .send(basic_consume("q", {.tag = "d", .arguments = Table{{"x-stream-offset", "first"}}}))
            .bytes()},
+      {"update_secret",  // A method that librabbitmq does not know.
+       opened()
+           .add(Part::frame(
+               1, 0, number(10, 2) + number(70, 2) + number(3, 4) + "new" + number(4, 1) + "soon"))
+           .then(queue_declare("q", durable()))
+           .bytes()},
       {"priorities",
        opened()
            .send(queue_declare("q", {.arguments = Table{{"x-max-priority", 3}}}))
