@@ -127,7 +127,7 @@ TEST_F(CommandLine, PasswordsAppearNowhere) {
   const auto migrate = run_with({"migrate"}, environment);
   EXPECT_EQ(migrate.status, 1);
   EXPECT_EQ(migrate.output.find(secret), std::string::npos) << migrate.output;
-  EXPECT_EQ(lines_of(migrate.output), 1u) << migrate.output;
+  EXPECT_EQ(lines_of(migrate.output), 2u) << migrate.output;
 }
 
 TEST_F(CommandLine, MigrateIsIdempotentAndListsItsStatus) {
@@ -141,6 +141,17 @@ TEST_F(CommandLine, MigrateIsIdempotentAndListsItsStatus) {
   const auto status = migrate({"migrate", "--status"});
   EXPECT_EQ(status.output.find("pending"), std::string::npos) << status.output;
   EXPECT_NE(status.output.find("applied"), std::string::npos) << status.output;
+}
+
+TEST_F(CommandLine, MigrateSaysWhichDatabase) {
+  const std::string database =
+      "migrate: SQLite at " + (std::filesystem::canonical(folder_) / "here/postoffice.db").string();
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"migrate"}, {"migrate", "--status"}}) {
+    const auto result = run_with(arguments, {{"DATA_DIR", "./here"}});
+    EXPECT_EQ(result.status, 0) << result.output;
+    EXPECT_NE(result.output.find(database), std::string::npos) << result.output;
+  }
 }
 
 TEST_F(CommandLine, OneLineAtTheStartSaysWhatItIsConnectedTo) {
