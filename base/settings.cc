@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "base/url.h"
 
 namespace postoffice {
 namespace {
@@ -132,7 +133,7 @@ std::vector<std::string> Settings::resolve(const Sources& sources,
                sources.foreign_env_names.end()) {
       const std::string nearest = nearest_name(name);
       mistakes.push_back(
-          where + "unknown setting " + name +
+          where + "unknown setting " + mask_passwords(name) +
           (nearest.empty() ? "; --help lists all" : "; did you mean " + nearest + "?"));
     }
   }
@@ -155,7 +156,7 @@ std::vector<std::string> Settings::resolve(const Sources& sources,
     const std::string& effective = value.empty() ? declaration.default_value : value;
     const auto wanted = declaration.assign(effective);
     if (!wanted) continue;
-    const std::string shown = declaration.secret ? "" : ", not \"" + effective + "\"";
+    const std::string shown = declaration.secret ? "" : ", not " + quote_masked(effective);
     mistakes.push_back((given ? found->second.origin : declaration.name) + " must be " + *wanted +
                        shown);
   }

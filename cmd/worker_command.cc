@@ -7,6 +7,7 @@
 #include "base/http_probes.h"
 #include "base/http_server.h"
 #include "base/process_id.h"
+#include "base/url.h"
 #include "broker/consumer.h"
 #include "broker/publisher.h"
 #include "broker/topology.h"
@@ -36,7 +37,7 @@ int run_worker(const Config& config, size_t fetch_threads, Signals& signals) {
   const auto factory =
       make_store_factory(config.database_url, config.data_dir, "postoffice worker");
   spdlog::info("worker {}: {}, object service {}", fetch_threads, describe_engines(config, factory),
-               config.objects_url);
+               mask_passwords(config.objects_url));
   if (config.database_url.empty()) std::filesystem::create_directories(config.data_dir);
   migrate_if_sqlite(config);
 

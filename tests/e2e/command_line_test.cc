@@ -113,6 +113,7 @@ TEST_F(CommandLine, PasswordsAppearNowhere) {
   const Process::Environment environment = {
       {"AMQP_URL", "amqp://user:" + secret + "@127.0.0.1:" + dead_port + "/"},
       {"DATABASE_URL", "postgres://user:" + secret + "@127.0.0.1:" + dead_port + "/db"},
+      {"OBJECTS_URL", "http://user:" + secret + "@127.0.0.1:" + dead_port + "/objects"},
       {"SERVER_PORT", std::to_string(free_port())},
       {"LOG_LEVEL", "debug"}};
   for (const std::vector<std::string>& arguments :
@@ -128,6 +129,18 @@ TEST_F(CommandLine, PasswordsAppearNowhere) {
   EXPECT_EQ(migrate.status, 1);
   EXPECT_EQ(migrate.output.find(secret), std::string::npos) << migrate.output;
   EXPECT_EQ(lines_of(migrate.output), 2u) << migrate.output;
+  const std::string url = "amqp://user:" + secret + "@h/x";
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"serve", "--databse-url", url},
+        {"worker", url},
+        {"worker", "2", "user:" + secret + "@h"},
+        {url},
+        {"worker", "2", "--objects-url", url},
+        {"worker", "2", "--objects-url", "user:" + secret + "@h"}}) {
+    const auto refused = run_with(arguments);
+    EXPECT_EQ(refused.status, 2);
+    EXPECT_EQ(refused.output.find(secret), std::string::npos) << refused.output;
+  }
 }
 
 TEST_F(CommandLine, MigrateIsIdempotentAndListsItsStatus) {
