@@ -82,6 +82,13 @@ TEST_F(CommandLine, ListsAllMistakesAtOnce) {
     EXPECT_NE(result.output.find(name), std::string::npos) << name << "\n" << result.output;
   }
   EXPECT_EQ(lines_of(result.output), 10u) << result.output;
+TEST_F(CommandLine, AFlagWithoutItsValueHidesNoOtherMistake) {
+  const auto result = run_with({"worker", "200", "extra", "--no-such-flag", "--log-level"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.output.find("--log-level needs a value: one of debug info warn error\n"),
+            std::string::npos)
+      << result.output;
+  EXPECT_EQ(lines_of(result.output), 3u) << result.output;
 }
 
 TEST_F(CommandLine, UnknownSubcommandsAreRefused) {
