@@ -1,7 +1,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <optional>
 
 #include "base/http_probes.h"
@@ -9,6 +8,7 @@
 #include "base/process_id.h"
 #include "base/url.h"
 #include "broker/consumer.h"
+#include "broker/data_dir_lock.h"
 #include "broker/publisher.h"
 #include "broker/topology.h"
 #include "cmd/announce.h"
@@ -34,11 +34,11 @@ std::unique_ptr<HttpServer> make_probe_server(const Config& config, const Metric
 
 int run_worker(const Config& config, size_t fetch_threads, Signals& signals) {
   std::optional<ExitDeadline> last_resort;  // First, so that it covers every destructor below.
+  if (config.database_url.empty()) create_data_dir(config.data_dir);
   const auto factory =
       make_store_factory(config.database_url, config.data_dir, "postoffice worker");
   spdlog::info("worker {}: {}, object service {}", fetch_threads, describe_engines(config, factory),
                mask_passwords(config.objects_url));
-  if (config.database_url.empty()) std::filesystem::create_directories(config.data_dir);
   migrate_if_sqlite(config);
 
   Metrics metrics;

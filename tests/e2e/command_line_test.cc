@@ -174,6 +174,16 @@ TEST_F(CommandLine, MigrateSaysWhichDatabase) {
   }
 }
 
+TEST_F(CommandLine, ADataDirThatCannotBeMadeIsRefusedByName) {
+  std::ofstream(folder_ + "/file") << "no folder";
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"serve"}, {"worker", "2"}}) {
+    const auto result = run_with(arguments, {{"DATA_DIR", "file/data"}});
+    EXPECT_EQ(result.status, 2);
+    EXPECT_EQ(result.output, "postoffice: DATA_DIR file/data cannot be created: Not a directory\n");
+  }
+}
+
 TEST_F(CommandLine, OneLineAtTheStartSaysWhatItIsConnectedTo) {
   Pipeline pipeline;
   pipeline.migrate();
