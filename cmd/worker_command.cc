@@ -42,8 +42,9 @@ int run_worker(const Config& config, size_t fetch_threads, Signals& signals) {
   migrate_if_sqlite(config);
 
   Metrics metrics;
-  AmqpPublisher publisher({.urls = config.amqp_urls, .name = "postoffice worker publisher"},
-                          metrics);
+  const std::string hint = config.embedded_broker ? " (is serve running?)" : "";
+  AmqpPublisher publisher(
+      {.urls = config.amqp_urls, .name = "postoffice worker publisher", .hint = hint}, metrics);
   Worker::Options options;
   options.fetch_threads = fetch_threads;
   options.objects_url = config.objects_url;
@@ -52,7 +53,8 @@ int run_worker(const Config& config, size_t fetch_threads, Signals& signals) {
   Consumer consumer({.urls = config.amqp_urls,
                      .name = "postoffice worker consumer",
                      .queue = std::string(topology::kCallbacks),
-                     .prefetch = worker.prefetch()},
+                     .prefetch = worker.prefetch(),
+                     .hint = hint},
                     worker.handler(), metrics);
   std::unique_ptr<HttpServer> probes;
   if (config.worker_port) {

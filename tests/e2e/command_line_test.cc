@@ -184,6 +184,16 @@ TEST_F(CommandLine, ADataDirThatCannotBeMadeIsRefusedByName) {
   }
 }
 
+TEST_F(CommandLine, AWorkerWithoutServeSaysThatItIsMissing) {
+  Process worker({kPostoffice, "worker", "2"}, {{"BROKER_PORT", std::to_string(free_port())}},
+                 folder_, "alone");
+  EXPECT_TRUE(eventually(Seconds(20), [&] {
+    return worker.output().find("is serve running?") != std::string::npos;
+  })) << worker.output();
+  EXPECT_EQ(worker.stop(), 0);
+  EXPECT_EQ(worker.output().find("RabbitMQ"), std::string::npos) << worker.output();
+}
+
 TEST_F(CommandLine, OneLineAtTheStartSaysWhatItIsConnectedTo) {
   Pipeline pipeline;
   pipeline.migrate();
