@@ -74,14 +74,18 @@ TEST_F(CommandLine, ListsAllMistakesAtOnce) {
                                 {"MAX_CALLBACK_BYTES", "16MiB"},  // More than some RabbitMQ takes.
                                 {"BROKER_HOST", "mailhost"},
                                 {"BROKER_VHOSTS", "a,,b"},
+                                {"OBJECTS_URL", "http://h/objects?k=1"},
+                                {"CONFIRM_DEADLINE", "5s"},
                                 {"BROKER_USER", "partner"}});
   EXPECT_EQ(result.status, 2);
-  for (const char* name :
-       {"--server-port", "--no-such-flag", "extra", "OBJECT_TTL", "AMQP_URL", "DATABASE_URL",
-        "MAX_CALLBACK_BYTES", "BROKER_HOST", "BROKER_VHOSTS", "BROKER_PASSWORD"}) {
+  for (const char* name : {"--server-port", "--no-such-flag", "extra", "OBJECT_TTL", "AMQP_URL",
+                           "DATABASE_URL", "MAX_CALLBACK_BYTES", "BROKER_HOST", "BROKER_VHOSTS",
+                           "BROKER_PASSWORD", "OBJECTS_URL", "CONFIRM_DEADLINE"}) {
     EXPECT_NE(result.output.find(name), std::string::npos) << name << "\n" << result.output;
   }
-  EXPECT_EQ(lines_of(result.output), 10u) << result.output;
+  EXPECT_EQ(lines_of(result.output), 12u) << result.output;
+}
+
 TEST_F(CommandLine, AFlagWithoutItsValueHidesNoOtherMistake) {
   const auto result = run_with({"worker", "200", "extra", "--no-such-flag", "--log-level"});
   EXPECT_EQ(result.status, 2);
