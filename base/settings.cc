@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "base/url.h"
 
 namespace postoffice {
 namespace {
@@ -66,6 +67,16 @@ const Settings::Declaration* Settings::find(std::string_view name) const {
   return found == declarations_.end() ? nullptr : &*found;
 }
 
+// cxxopts throws at one that comes last, and so hides all other mistakes, and takes a flag that
+// follows for the value.
+const Settings::Declaration* Settings::flag_without_value(const std::vector<std::string>& arguments,
+                                                          size_t index) const {
+  if (index + 1 < arguments.size() && !arguments[index + 1].starts_with("--")) return nullptr;
+  const auto found = std::ranges::find(declarations_, arguments[index],
+                                       [](const auto& each) { return flag_of(each.name); });
+  return found == declarations_.end() ? nullptr : &*found;
+}
+
 std::string Settings::nearest_name(std::string_view name) const {
   const auto nearest = std::ranges::min_element(
       declarations_, {}, [&](const Declaration& d) { return edit_distance(d.name, name); });
@@ -82,29 +93,32 @@ std::vector<std::string> Settings::parse_flags(const std::vector<std::string>& a
     options.add_options()(flag_of(declaration.name).substr(2), "", cxxopts::value<std::string>());
   }
   std::vector<const char*> argv = {"postoffice"};
-  for (const auto& argument : arguments) argv.push_back(argument.c_str());
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (const auto* declaration = flag_without_value(arguments, i)) {
+      mistakes.push_back(arguments[i] +
+                         " needs a value: " + declaration->assign("").value_or(declaration->help));
+    } else {
+      argv.push_back(arguments[i].c_str());
+    }
+  }
 
   std::vector<std::string> positional;
-  try {
-    const auto parsed = options.parse(static_cast<int>(argv.size()), argv.data());
-    for (const auto& declaration : declarations_) {
-      const std::string flag = flag_of(declaration.name);
-      const std::string key = flag.substr(2);
-      if (parsed.count(key) != 0) chosen[declaration.name] = {parsed[key].as<std::string>(), flag};
+  const auto parsed = options.parse(static_cast<int>(argv.size()), argv.data());
+  for (const auto& declaration : declarations_) {
+    const std::string flag = flag_of(declaration.name);
+    const std::string key = flag.substr(2);
+    if (parsed.count(key) != 0) chosen[declaration.name] = {parsed[key].as<std::string>(), flag};
+  }
+  for (const auto& rest : parsed.unmatched()) {
+    if (!rest.starts_with("--")) {
+      positional.push_back(rest);
+      continue;
     }
-    for (const auto& rest : parsed.unmatched()) {
-      if (!rest.starts_with("--")) {
-        positional.push_back(rest);
-        continue;
-      }
-      const std::string flag = rest.substr(0, rest.find('='));
-      const std::string nearest = nearest_name(name_of_flag(std::string_view(flag).substr(2)));
-      mistakes.push_back(
-          "unknown flag " + flag +
-          (nearest.empty() ? "; --help lists all" : "; did you mean " + flag_of(nearest) + "?"));
-    }
-  } catch (const cxxopts::exceptions::exception& error) {
-    mistakes.emplace_back(error.what());
+    const std::string flag = rest.substr(0, rest.find('='));
+    const std::string nearest = nearest_name(name_of_flag(std::string_view(flag).substr(2)));
+    mistakes.push_back(
+        "unknown flag " + mask_passwords(flag) +
+        (nearest.empty() ? "; --help lists all" : "; did you mean " + flag_of(nearest) + "?"));
   }
   return positional;
 }
@@ -132,7 +146,7 @@ std::vector<std::string> Settings::resolve(const Sources& sources,
                sources.foreign_env_names.end()) {
       const std::string nearest = nearest_name(name);
       mistakes.push_back(
-          where + "unknown setting " + name +
+          where + "unknown setting " + mask_passwords(name) +
           (nearest.empty() ? "; --help lists all" : "; did you mean " + nearest + "?"));
     }
   }
@@ -155,7 +169,7 @@ std::vector<std::string> Settings::resolve(const Sources& sources,
     const std::string& effective = value.empty() ? declaration.default_value : value;
     const auto wanted = declaration.assign(effective);
     if (!wanted) continue;
-    const std::string shown = declaration.secret ? "" : ", not \"" + effective + "\"";
+    const std::string shown = declaration.secret ? "" : ", not " + quote_masked(effective);
     mistakes.push_back((given ? found->second.origin : declaration.name) + " must be " + *wanted +
                        shown);
   }

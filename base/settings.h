@@ -53,7 +53,7 @@ class Settings {
 
   // Assigns every setting and returns the arguments that are no flags, in order. Appends to
   // `mistakes` one line for each thing wrong: unknown flags and .env names (with the nearest right
-  // one), missing and malformed values.
+  // one), missing and malformed values. A separate value does not start with "--".
   std::vector<std::string> resolve(const Sources& sources,
                                    std::vector<std::string>& mistakes) const;
 
@@ -77,6 +77,9 @@ class Settings {
                                        Assignments& chosen,
                                        std::vector<std::string>& mistakes) const;
   const Declaration* find(std::string_view name) const;
+  // Of the flag at `index`, when it is one whose value is missing.
+  const Declaration* flag_without_value(const std::vector<std::string>& arguments,
+                                        size_t index) const;
   std::string nearest_name(std::string_view name) const;
 
   std::vector<Declaration> declarations_;

@@ -91,12 +91,22 @@ std::optional<Url> parse_url(std::string_view text) {
 }
 
 std::string mask_passwords(std::string_view text) {
-  // Greedy up to the last '@' before a '/', ',' or blank: a password may itself hold an '@' or ':'.
-  static const std::regex kInUrl(R"((://[^:/@,\s]*):[^/,\s]*@)");
+  // Greedy up to the last '@' before a '/' or blank: user and password may themselves hold an '@',
+  // a
+  // ',' and the password a ':'. Of several URLs, the "//" of the next is such an end.
+  static const std::regex kInUrl(R"((://[^:/\s]*):[^/\s]*@)");
   static const std::regex kInKeywords(R"((password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+))",
                                       std::regex::icase);
   const std::string urls_masked = std::regex_replace(std::string(text), kInUrl, "$1:***@");
   return std::regex_replace(urls_masked, kInKeywords, "$1***");
+}
+
+std::string quote_masked(std::string_view text) {
+  static const std::regex kMasked(R"(:\*\*\*@)");
+  std::string masked = mask_passwords(text);
+  // An '@' that ends no masked password ends what mask_passwords() took for none.
+  if (std::regex_replace(masked, kMasked, "").find('@') != std::string::npos) masked = "***";
+  return '"' + masked + '"';
 }
 
 }  // namespace postoffice

@@ -29,4 +29,8 @@ std::optional<std::string> percent_decode(std::string_view text);
 // in libpq's "password=..." form. For logs and errors.
 std::string mask_passwords(std::string_view text);
 
+// What somebody wrote, for the error that refuses it: in quotes, passwords masked, or all of it
+// when it is not clear where in it a password may stand.
+std::string quote_masked(std::string_view text);
+
 }  // namespace postoffice

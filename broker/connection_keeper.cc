@@ -106,6 +106,7 @@ std::unique_ptr<AmqpConnection> ConnectionKeeper::connect() {
     if (stopping()) return nullptr;
     reasons += (reasons.empty() ? "" : "; ") + why;
   }
+  if (!refused) reasons += options_.hint;
   lost(reasons, refused);
   return nullptr;
 }

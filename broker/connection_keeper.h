@@ -28,6 +28,7 @@ class ConnectionKeeper {
     std::vector<AmqpUrl> urls;  // Not empty.
     std::string name;  // connection_name, and label of postoffice_broker_connected{connection}.
     bool logged = true;
+    std::string hint = {};  // What to look at when nothing answers; ends the reason.
   };
   // Uses the connection, on the keeper's thread. Returns when stopping(); throws Transient when the
   // connection is of no use any more. Waits on wakeup(), which is rung when stopping() turns true.
@@ -68,7 +69,7 @@ class ConnectionKeeper {
   // The keeper's thread only.
   size_t preferred_url_ = 0;
   Backoff backoff_;
-  std::string product_ = "RabbitMQ";
+  std::string product_ = "broker";  // Until it has said what it is.
   std::unique_ptr<ConnectionLog> log_;
   bool outage_logged_ = false;
   bool refusal_logged_ = false;

@@ -57,7 +57,7 @@ class Consumer::Core {
         prefetch_(options.prefetch),
         handler_(std::move(handler)),
         keeper_(
-            {.urls = std::move(options.urls), .name = options.name},
+            {.urls = std::move(options.urls), .name = options.name, .hint = options.hint},
             [this](AmqpConnection& connection) {
               begin(connection);
               serve(connection);

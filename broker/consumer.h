@@ -47,6 +47,7 @@ class Consumer final : public Settler {
     std::string name;
     std::string queue;
     uint16_t prefetch = 1000;  // Most deliveries unsettled at once.
+    std::string hint = {};     // See ConnectionKeeper.
   };
   struct Handler {
     // Both on the consumer's thread.

@@ -37,13 +37,17 @@ void sync_folder(const std::filesystem::path& folder) {
 
 }  // namespace
 
-DataDirLock::DataDirLock(const std::string& data_dir) {
+void create_data_dir(const std::string& data_dir) {
   std::error_code error;
   const std::filesystem::path folder = std::filesystem::absolute(data_dir, error);
   if (std::filesystem::create_directories(folder, error)) sync_folder(folder.parent_path());
   if (error) refuse(data_dir, "cannot be created: " + error.message());
+}
 
-  fd_ = open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+DataDirLock::DataDirLock(const std::string& data_dir) {
+  create_data_dir(data_dir);
+  fd_ =
+      open((std::filesystem::path(data_dir) / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0) {
     refuse(data_dir, std::string("cannot be written: ") + std::generic_category().message(errno) +
                          "; it must be a folder that this user may write");

@@ -4,6 +4,9 @@
 
 namespace postoffice {
 
+// Unless it is there. Throws BadConfig naming DATA_DIR when it cannot.
+void create_data_dir(const std::string& data_dir);
+
 // Owns a DATA_DIR as long as it lives (flock on <data_dir>/lock, which holds the owner's process id
 // for people to read). The kernel gives it up when the process dies, however it dies.
 class DataDirLock {

@@ -76,7 +76,7 @@ class AmqpPublisher::Core {
             {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30},
             {{"publisher", options.name}})),
         keeper_(
-            {.urls = std::move(options.urls), .name = options.name},
+            {.urls = std::move(options.urls), .name = options.name, .hint = options.hint},
             [this](AmqpConnection& connection) {
               begin(connection);
               serve(connection);

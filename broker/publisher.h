@@ -61,6 +61,7 @@ class AmqpPublisher final : public Publisher {
     size_t window = 1000;  // Most messages sent and unsettled; more wait in memory.
     // Most bytes that wait to be sent; beyond it publish() settles with kUnavailable.
     size_t max_waiting_bytes = 64 << 20;
+    std::string hint = {};  // See ConnectionKeeper.
   };
 
   // `metrics` outlives this.

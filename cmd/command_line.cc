@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/open_files.h"
 #include "base/text.h"
+#include "base/url.h"
 #include "cmd/commands.h"
 
 namespace postoffice {
@@ -49,7 +50,7 @@ std::optional<size_t> take_fetch_threads(std::vector<std::string>& positional,
   positional.erase(positional.begin());
   const auto count = parse_integer<int64_t>(text);
   if (!count || *count < 1 || *count > kMostFetchThreads) {
-    mistakes.push_back(wanted + ", not \"" + text + "\"");
+    mistakes.push_back(wanted + ", not " + quote_masked(text));
     return std::nullopt;
   }
   const rlim_t files = raise_open_files();
@@ -85,7 +86,7 @@ int run_subcommand(const std::string& command, std::vector<std::string> argument
   std::optional<size_t> fetch_threads;
   if (command == "worker") fetch_threads = take_fetch_threads(positional, mistakes);
   for (const auto& argument : positional) {
-    mistakes.push_back("unexpected argument \"" + argument + "\": see postoffice --help");
+    mistakes.push_back("unexpected argument " + quote_masked(argument) + ": see postoffice --help");
   }
   if (!mistakes.empty()) return refuse(mistakes);
 
@@ -123,8 +124,8 @@ int run_command_line(const std::vector<std::string>& arguments) {
       return 0;
     }
     if (command != "serve" && command != "worker" && command != "migrate") {
-      return refuse(
-          {"unknown subcommand \"" + command + "\": it must be serve, worker N or migrate"});
+      return refuse({"unknown subcommand " + quote_masked(command) +
+                     ": it must be serve, worker N or migrate"});
     }
     return run_subcommand(command, {arguments.begin() + 1, arguments.end()});
   } catch (const BadConfig& error) {

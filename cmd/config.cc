@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "store/store.h"
+#include "worker/service_address.h"
 
 namespace postoffice {
 namespace {
@@ -16,6 +17,8 @@ constexpr uint64_t kMiB = uint64_t{1} << 20;
 // A callback is one message at least, and RabbitMQ closes the channel on one above its
 // max_message_size: 128 MiB in 3.x, 16 MiB in 4.x. The outbox would be stuck behind it for ever.
 constexpr uint64_t kMostCallbackBytes = 8 * kMiB;
+// With the outbox refusing, an answer takes two deadlines; the callback's handler waits 10 s.
+constexpr Millis kMostConfirmDeadline{4000};
 constexpr size_t kMostShortStringBytes = 255;  // AMQP 0-9-1 section 4.2.5.3.
 
 Assign to_amqp_urls(std::vector<AmqpUrl>* target) {
@@ -35,6 +38,18 @@ Assign to_database_url(std::string* target) {
       make_store_factory(std::string(text), "", "");
     } catch (const BadConfig&) {
       return "a PostgreSQL URL like postgres://user:password@host:5432/name, or empty for SQLite";
+    }
+    *target = text;
+    return std::nullopt;
+  };
+}
+
+Assign to_objects_url(std::string* target) {
+  return [target](std::string_view text) -> std::optional<std::string> {
+    try {
+      const ServiceAddress address{std::string(text)};
+    } catch (const BadConfig&) {
+      return "a URL like http://host:9010/objects, without ? or #";
     }
     *target = text;
     return std::nullopt;
@@ -147,7 +162,7 @@ Settings declare_settings(Config& config) {
        "PostgreSQL, postgres://user:password@host:port/name; unset: SQLite in DATA_DIR.",
        to_database_url(&config.database_url), /*secret=*/true});
   settings.declare({"OBJECTS_URL", "http://localhost:9010/objects",
-                    "The object service; /<id> is added.", to_http_url(&config.objects_url)});
+                    "The object service; /<id> is added.", to_objects_url(&config.objects_url)});
   settings.declare({"DATA_DIR", "./data",
                     "Folder of the broker, the outbox and the SQLite database. One serve owns it.",
                     to_string(&config.data_dir)});
@@ -161,7 +176,7 @@ Settings declare_settings(Config& config) {
   settings.declare(
       {"CONFIRM_DEADLINE", "250ms",
        "A callback that the broker has not confirmed by then is committed to the outbox.",
-       to_duration(&config.confirm_deadline, Millis(10), Millis(10'000))});
+       to_duration(&config.confirm_deadline, Millis(10), kMostConfirmDeadline)});
   settings.declare({"OUTBOX_MAX_BYTES", "10GiB", "Most that the outbox takes on disk.",
                     to_size_bytes(&config.outbox_max_bytes, kMiB)});
   settings.declare({"STOP_TIMEOUT", "8s",

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "cmd/commands.h"
 #include "store/migration.h"
+#include "store/store.h"
 
 namespace postoffice {
 namespace {
@@ -22,6 +23,9 @@ void print_status(Migrator& migrator) {
 }  // namespace
 
 int run_migrate(const Config& config, bool status_only) {
+  const auto stores =
+      make_store_factory(config.database_url, config.data_dir, "postoffice migrate");
+  spdlog::info("migrate: {}", stores()->description());
   const auto migrator = make_migrator(config.database_url, config.data_dir);
   try {
     if (status_only) {

@@ -1,13 +1,14 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <optional>
 
 #include "base/http_probes.h"
 #include "base/http_server.h"
 #include "base/process_id.h"
+#include "base/url.h"
 #include "broker/consumer.h"
+#include "broker/data_dir_lock.h"
 #include "broker/publisher.h"
 #include "broker/topology.h"
 #include "cmd/announce.h"
@@ -33,16 +34,17 @@ std::unique_ptr<HttpServer> make_probe_server(const Config& config, const Metric
 
 int run_worker(const Config& config, size_t fetch_threads, Signals& signals) {
   std::optional<ExitDeadline> last_resort;  // First, so that it covers every destructor below.
+  if (config.database_url.empty()) create_data_dir(config.data_dir);
   const auto factory =
       make_store_factory(config.database_url, config.data_dir, "postoffice worker");
   spdlog::info("worker {}: {}, object service {}", fetch_threads, describe_engines(config, factory),
-               config.objects_url);
-  if (config.database_url.empty()) std::filesystem::create_directories(config.data_dir);
+               mask_passwords(config.objects_url));
   migrate_if_sqlite(config);
 
   Metrics metrics;
-  AmqpPublisher publisher({.urls = config.amqp_urls, .name = "postoffice worker publisher"},
-                          metrics);
+  const std::string hint = config.embedded_broker ? " (is serve running?)" : "";
+  AmqpPublisher publisher(
+      {.urls = config.amqp_urls, .name = "postoffice worker publisher", .hint = hint}, metrics);
   Worker::Options options;
   options.fetch_threads = fetch_threads;
   options.objects_url = config.objects_url;
@@ -51,7 +53,8 @@ int run_worker(const Config& config, size_t fetch_threads, Signals& signals) {
   Consumer consumer({.urls = config.amqp_urls,
                      .name = "postoffice worker consumer",
                      .queue = std::string(topology::kCallbacks),
-                     .prefetch = worker.prefetch()},
+                     .prefetch = worker.prefetch(),
+                     .hint = hint},
                     worker.handler(), metrics);
   std::unique_ptr<HttpServer> probes;
   if (config.worker_port) {

@@ -11,7 +11,8 @@ constexpr Millis kBusyTimeout{5000};
 }  // namespace
 
 std::string sqlite_path(const std::string& data_dir) {
-  return (std::filesystem::path(data_dir) / "postoffice.db").lexically_normal().string();
+  const auto path = std::filesystem::path(data_dir) / "postoffice.db";
+  return std::filesystem::absolute(path).lexically_normal().string();
 }
 
 SqliteDatabase open_sqlite(const std::string& path, int flags) {

@@ -90,7 +90,8 @@ class Store {
   virtual std::vector<WatermarkReport> reports() = 0;
   virtual void forget(const std::string& process) = 0;
 
-  // "PostgreSQL 15.20 at localhost:5432/postoffice" or "SQLite at data/postoffice.db": no password.
+  // "PostgreSQL 15.20 at localhost:5432/postoffice" or "SQLite at /data/postoffice.db": no
+  // password.
   virtual std::string description() const = 0;
 };
 

@@ -109,7 +109,8 @@ Options read_options(const Settings::Sources& sources) {
   Options options;
   std::vector<std::string> mistakes;
   for (const auto& argument : tester_settings(options).resolve(sources, mistakes)) {
-    mistakes.push_back("unexpected argument \"" + argument + "\": see tester_server --help");
+    mistakes.push_back("unexpected argument " + quote_masked(argument) +
+                       ": see tester_server --help");
   }
   check(options, mistakes);
   if (!mistakes.empty()) throw BadConfig(std::move(mistakes));

@@ -72,8 +72,9 @@ class ServiceAddress::Turn {
 ServiceAddress::ServiceAddress(const std::string& objects_url, Resolver resolver)
     : resolver_(std::move(resolver)) {
   const auto url = parse_url(objects_url);
-  if (!url || url->scheme != "http") {
-    throw BadConfig({"OBJECTS_URL must be a URL like http://host:9010/objects"});
+  // The id follows the path, so nothing else may.
+  if (!url || url->scheme != "http" || url->path.find_first_of("?#") != std::string::npos) {
+    throw BadConfig({"OBJECTS_URL must be a URL like http://host:9010/objects, without ? or #"});
   }
   host_ = url->host;
   port_ = url->port.value_or(80);

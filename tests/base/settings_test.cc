@@ -128,11 +128,37 @@ TEST_F(SettingsTest, AnEmptyValueIsTheDefault) {
   EXPECT_EQ(values_.port, 9090);
 }
 
-TEST_F(SettingsTest, AFlagWithoutItsValueIsAMistake) {
-  resolve(
-      {.arguments = {"--server-port"}, .environment = {}, .env_file = {}, .foreign_env_names = {}});
-  ASSERT_EQ(mistakes_.size(), 1u);
-  EXPECT_NE(mistakes_[0].find("server-port"), std::string::npos) << mistakes_[0];
+TEST_F(SettingsTest, APasswordInAUrlIsNeverShown) {
+  resolve({.arguments = {"--objects-url", "https://u:hunter2@h/objects",
+                         "--objetcs=url:http://u:hunter2@h"},
+           .environment = {{"SERVER_PORT", "u:hunter2@h"}},
+           .env_file = "OBJECTS_URL: http://u:hunter2@h/?a=b\n",
+           .foreign_env_names = {}});
+  EXPECT_EQ(mistakes_,
+            (std::vector<std::string>{
+                ".env line 1: unknown setting OBJECTS_URL: http://u:***@h/?a; --help lists all",
+                "unknown flag --objetcs; --help lists all",
+                "SERVER_PORT must be a port, 1 to 65535, not \"***\"",
+                "--objects-url must be a URL like http://host:9010/objects, not "
+                "\"https://u:***@h/objects\""}));
+}
+
+TEST_F(SettingsTest, AFlagWithoutItsValueIsAMistakeAndHidesNoOther) {
+  const auto positional =
+      resolve({.arguments = {"200", "--database-url", "--object-ttl", "--http-threads=0",
+                             "--sever-port=5", "extra", "--log-level"},
+               .environment = {},
+               .env_file = {},
+               .foreign_env_names = {}});
+  EXPECT_EQ(positional, (std::vector<std::string>{"200", "extra"}));
+  EXPECT_EQ(mistakes_,
+            (std::vector<std::string>{
+                "--database-url needs a value: Secret.",
+                "--object-ttl needs a value: a duration, 1s to 1h, like 250ms, 30s, 5m or 1h",
+                "--log-level needs a value: one of debug info",
+                "unknown flag --sever-port; did you mean --server-port?",
+                "--http-threads must be a whole number, 1 to 100, not \"0\"",
+            }));
 }
 
 TEST_F(SettingsTest, HelpAndExampleEnvNameEverySetting) {

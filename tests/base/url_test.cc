@@ -49,5 +49,21 @@ TEST(MaskPasswords, HidesThemWhereverTheyStand) {
   EXPECT_EQ(mask_passwords("http://host:80/path"), "http://host:80/path");
 }
 
+TEST(MaskPasswords, HidesThoseThatHoldWhatSeparates) {
+  EXPECT_EQ(mask_passwords("http://u:hun,ter2@h/"), "http://u:***@h/");
+  EXPECT_EQ(mask_passwords("http://me@corp:hunter2@h/"), "http://me@corp:***@h/");
+  EXPECT_EQ(mask_passwords("amqp://u:hunter2@h1:5672,amqp://h2:5672,amqp://u:hunter2@h3"),
+            "amqp://u:***@h1:5672,amqp://h2:5672,amqp://u:***@h3");
+}
+
+TEST(QuoteMasked, ShowsNothingWhereThePasswordIsNotClear) {
+  EXPECT_EQ(quote_masked("localhost:9010"), "\"localhost:9010\"");
+  EXPECT_EQ(quote_masked("https://u:hunter2@h/objects"), "\"https://u:***@h/objects\"");
+  for (const char* text : {"u:hunter2@h", "http:/u:hunter2@h", "http://u:hun/ter2@h/objects",
+                           "http://u:hun ter2@h", "http://u:hun@x/ter2@h"}) {
+    EXPECT_EQ(quote_masked(text), "\"***\"") << text;
+  }
+}
+
 }  // namespace
 }  // namespace postoffice

@@ -74,14 +74,25 @@ TEST_F(CommandLine, ListsAllMistakesAtOnce) {
                                 {"MAX_CALLBACK_BYTES", "16MiB"},  // More than some RabbitMQ takes.
                                 {"BROKER_HOST", "mailhost"},
                                 {"BROKER_VHOSTS", "a,,b"},
+                                {"OBJECTS_URL", "http://h/objects?k=1"},
+                                {"CONFIRM_DEADLINE", "5s"},
                                 {"BROKER_USER", "partner"}});
   EXPECT_EQ(result.status, 2);
-  for (const char* name :
-       {"--server-port", "--no-such-flag", "extra", "OBJECT_TTL", "AMQP_URL", "DATABASE_URL",
-        "MAX_CALLBACK_BYTES", "BROKER_HOST", "BROKER_VHOSTS", "BROKER_PASSWORD"}) {
+  for (const char* name : {"--server-port", "--no-such-flag", "extra", "OBJECT_TTL", "AMQP_URL",
+                           "DATABASE_URL", "MAX_CALLBACK_BYTES", "BROKER_HOST", "BROKER_VHOSTS",
+                           "BROKER_PASSWORD", "OBJECTS_URL", "CONFIRM_DEADLINE"}) {
     EXPECT_NE(result.output.find(name), std::string::npos) << name << "\n" << result.output;
   }
-  EXPECT_EQ(lines_of(result.output), 10u) << result.output;
+  EXPECT_EQ(lines_of(result.output), 12u) << result.output;
+}
+
+TEST_F(CommandLine, AFlagWithoutItsValueHidesNoOtherMistake) {
+  const auto result = run_with({"worker", "200", "extra", "--no-such-flag", "--log-level"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.output.find("--log-level needs a value: one of debug info warn error\n"),
+            std::string::npos)
+      << result.output;
+  EXPECT_EQ(lines_of(result.output), 3u) << result.output;
 }
 
 TEST_F(CommandLine, UnknownSubcommandsAreRefused) {
@@ -113,6 +124,7 @@ TEST_F(CommandLine, PasswordsAppearNowhere) {
   const Process::Environment environment = {
       {"AMQP_URL", "amqp://user:" + secret + "@127.0.0.1:" + dead_port + "/"},
       {"DATABASE_URL", "postgres://user:" + secret + "@127.0.0.1:" + dead_port + "/db"},
+      {"OBJECTS_URL", "http://user:" + secret + "@127.0.0.1:" + dead_port + "/objects"},
       {"SERVER_PORT", std::to_string(free_port())},
       {"LOG_LEVEL", "debug"}};
   for (const std::vector<std::string>& arguments :
@@ -127,7 +139,19 @@ TEST_F(CommandLine, PasswordsAppearNowhere) {
   const auto migrate = run_with({"migrate"}, environment);
   EXPECT_EQ(migrate.status, 1);
   EXPECT_EQ(migrate.output.find(secret), std::string::npos) << migrate.output;
-  EXPECT_EQ(lines_of(migrate.output), 1u) << migrate.output;
+  EXPECT_EQ(lines_of(migrate.output), 2u) << migrate.output;
+  const std::string url = "amqp://user:" + secret + "@h/x";
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"serve", "--databse-url", url},
+        {"worker", url},
+        {"worker", "2", "user:" + secret + "@h"},
+        {url},
+        {"worker", "2", "--objects-url", url},
+        {"worker", "2", "--objects-url", "user:" + secret + "@h"}}) {
+    const auto refused = run_with(arguments);
+    EXPECT_EQ(refused.status, 2);
+    EXPECT_EQ(refused.output.find(secret), std::string::npos) << refused.output;
+  }
 }
 
 TEST_F(CommandLine, MigrateIsIdempotentAndListsItsStatus) {
@@ -141,6 +165,37 @@ TEST_F(CommandLine, MigrateIsIdempotentAndListsItsStatus) {
   const auto status = migrate({"migrate", "--status"});
   EXPECT_EQ(status.output.find("pending"), std::string::npos) << status.output;
   EXPECT_NE(status.output.find("applied"), std::string::npos) << status.output;
+}
+
+TEST_F(CommandLine, MigrateSaysWhichDatabase) {
+  const std::string database =
+      "migrate: SQLite at " + (std::filesystem::canonical(folder_) / "here/postoffice.db").string();
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"migrate"}, {"migrate", "--status"}}) {
+    const auto result = run_with(arguments, {{"DATA_DIR", "./here"}});
+    EXPECT_EQ(result.status, 0) << result.output;
+    EXPECT_NE(result.output.find(database), std::string::npos) << result.output;
+  }
+}
+
+TEST_F(CommandLine, ADataDirThatCannotBeMadeIsRefusedByName) {
+  std::ofstream(folder_ + "/file") << "no folder";
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"serve"}, {"worker", "2"}}) {
+    const auto result = run_with(arguments, {{"DATA_DIR", "file/data"}});
+    EXPECT_EQ(result.status, 2);
+    EXPECT_EQ(result.output, "postoffice: DATA_DIR file/data cannot be created: Not a directory\n");
+  }
+}
+
+TEST_F(CommandLine, AWorkerWithoutServeSaysThatItIsMissing) {
+  Process worker({kPostoffice, "worker", "2"}, {{"BROKER_PORT", std::to_string(free_port())}},
+                 folder_, "alone");
+  EXPECT_TRUE(eventually(Seconds(20), [&] {
+    return worker.output().find("is serve running?") != std::string::npos;
+  })) << worker.output();
+  EXPECT_EQ(worker.stop(), 0);
+  EXPECT_EQ(worker.output().find("RabbitMQ"), std::string::npos) << worker.output();
 }
 
 TEST_F(CommandLine, OneLineAtTheStartSaysWhatItIsConnectedTo) {

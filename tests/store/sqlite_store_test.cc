@@ -46,9 +46,9 @@ TEST_F(StoreSqlite, AFolderThatIsGoneIsNotMigrated) {
   EXPECT_FALSE(std::filesystem::exists(database_->data_dir())) << "a store creates nothing";
 }
 
-TEST_F(StoreSqlite, IsDescribedByTheShortestPath) {
+TEST_F(StoreSqlite, IsDescribedByItsAbsolutePath) {
   EXPECT_EQ(make_store_factory("", "./data", "name")()->description(),
-            "SQLite at data/postoffice.db");
+            "SQLite at " + (std::filesystem::current_path() / "data/postoffice.db").string());
 }
 
 }  // namespace

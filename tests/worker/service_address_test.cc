@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/error.h"
 #include "base/file_descriptor.h"
 #include "base/wakeup.h"
 #include "tests/worker/object_service.h"
@@ -64,6 +65,12 @@ SteadyClock::duration connect_to(ServiceAddress& address, Millis timeout) {
   const auto fd = address.connect(timeout, began + seconds(20), never.fd(), why);
   EXPECT_TRUE(fd.is_open()) << why;
   return SteadyClock::now() - began;
+}
+
+TEST(ServiceAddress, AUrlThatCannotEndInAnIdIsRefused) {
+  for (const char* url : {"http://h/objects?k=1", "http://h/objects#x", "http://h?", "https://h"}) {
+    EXPECT_THROW(ServiceAddress{url}, BadConfig) << url;
+  }
 }
 
 TEST(ServiceAddress, ASilentAddressLeavesTimeForTheNextWhichIsTheFirstFromThenOn) {
