@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <mutex>
 
@@ -15,13 +16,19 @@
 namespace postoffice {
 namespace {
 
-constexpr amqp_channel_t kChannel = 1;
+// In turn: what is still on its way on the one before is not taken for this one's.
+constexpr std::array<amqp_channel_t, 2> kChannels = {1, 3};
 constexpr std::string_view kConsumerTag = "postoffice";
 // Between the last settlement and the end of the channel. There is no answer to an ack, and when
 // more than 32 are not yet in the log of a quorum queue, RabbitMQ's channel holds further ones
 // back, and drops them when it is closed (measured with 3.10: of 2,000 acks sent just before, 33
 // were kept).
 constexpr Millis kLinger{200};
+// After so long without a delivery the channel is opened anew. When a quorum queue is deleted and
+// declared again before RabbitMQ (3.10) has told its consumers, it moves them to the new queue
+// without a word, and forgets the queue's state: as many messages as the prefetch allows are
+// counted as delivered, and none is sent until the channel ends.
+constexpr Millis kMostIdle{5000};
 constexpr size_t kMostReservedBytes = 16 << 20;  // A larger body grows as it comes.
 
 // RabbitMQ sends counts as 64-bit integers; other brokers may save bytes.
@@ -96,6 +103,9 @@ class Consumer::Core {
   void begin(AmqpConnection& connection);
   void serve(AmqpConnection& connection);
   void end();
+  void open_channel(AmqpConnection& connection);
+  void renew_channel(AmqpConnection& connection);
+  bool may_be_stalled() const;
   void consume(AmqpConnection& connection);
   void send_cancel(AmqpConnection& connection);
   void send_settlements(AmqpConnection& connection);
@@ -123,7 +133,9 @@ class Consumer::Core {
   bool cancel_sent_ = false;
   bool consume_again_ = false;
   bool stopping_ = false;
+  amqp_channel_t channel_ = kChannels.front();
   SteadyClock::time_point settled_at_;  // When a settlement was sent last.
+  SteadyClock::time_point active_at_;   // The same, or when a delivery came or the channel began.
   std::vector<Settlement> settling_;
 
   std::mutex mutex_;
@@ -143,15 +155,33 @@ void Consumer::Core::begin(AmqpConnection& connection) {
     settlements_.clear();
   }
   declare_topology(connection);
-  connection.open_channel(kChannel);
+  open_channel(connection);
+  keeper_.ready(connection);
+  connected_ = true;
+}
+
+void Consumer::Core::open_channel(AmqpConnection& connection) {
+  connection.open_channel(channel_);
   amqp_basic_qos_t qos{};
   qos.prefetch_count = prefetch_;
   const auto reply =
-      connection.rpc(kChannel, AMQP_BASIC_QOS_METHOD, &qos, AMQP_BASIC_QOS_OK_METHOD, "basic.qos");
+      connection.rpc(channel_, AMQP_BASIC_QOS_METHOD, &qos, AMQP_BASIC_QOS_OK_METHOD, "basic.qos");
   if (reply.code != 0) throw Transient("basic.qos refused: " + reply.text);
   consume(connection);
-  keeper_.ready(connection);
-  connected_ = true;
+  active_at_ = SteadyClock::now();
+}
+
+// Nothing is unsettled, so no delivery tag of the channel before is used any more.
+void Consumer::Core::renew_channel(AmqpConnection& connection) {
+  close_channel(connection);
+  channel_ = channel_ == kChannels[0] ? kChannels[1] : kChannels[0];
+  unsettled_.clear();
+  missing_bytes_ = 0;
+  open_channel(connection);
+}
+
+bool Consumer::Core::may_be_stalled() const {
+  return !cancelled_ && reading_ && unsettled_.held() == 0;
 }
 
 void Consumer::Core::serve(AmqpConnection& connection) {
@@ -167,6 +197,9 @@ void Consumer::Core::serve(AmqpConnection& connection) {
       consume_again_ = false;
       declare_topology(connection);
       consume(connection);
+    } else if (may_be_stalled()) {
+      if (SteadyClock::now() >= active_at_ + kMostIdle) renew_channel(connection);
+      deadline = active_at_ + kMostIdle;
     }
     const bool reading = reading_ || stopping_ || connection.must_read();
     connection.wait(&keeper_.wakeup(), deadline, reading);
@@ -185,7 +218,7 @@ void Consumer::Core::consume(AmqpConnection& connection) {
   amqp_basic_consume_t consume{};
   consume.queue = amqp_bytes(queue_);
   consume.consumer_tag = amqp_bytes(kConsumerTag);
-  const auto reply = connection.rpc(kChannel, AMQP_BASIC_CONSUME_METHOD, &consume,
+  const auto reply = connection.rpc(channel_, AMQP_BASIC_CONSUME_METHOD, &consume,
                                     AMQP_BASIC_CONSUME_OK_METHOD, "basic.consume");
   if (reply.code != 0) throw Transient("basic.consume refused: " + reply.text);
 }
@@ -194,14 +227,14 @@ void Consumer::Core::send_cancel(AmqpConnection& connection) {
   cancel_sent_ = true;
   amqp_basic_cancel_t cancel{};
   cancel.consumer_tag = amqp_bytes(kConsumerTag);
-  connection.send_method(kChannel, AMQP_BASIC_CANCEL_METHOD, &cancel);
+  connection.send_method(channel_, AMQP_BASIC_CANCEL_METHOD, &cancel);
 }
 
 void Consumer::Core::send_requeue(AmqpConnection& connection, uint64_t tag) {
   amqp_basic_nack_t nack{};
   nack.delivery_tag = tag;
   nack.requeue = 1;
-  connection.send_method(kChannel, AMQP_BASIC_NACK_METHOD, &nack);
+  connection.send_method(channel_, AMQP_BASIC_NACK_METHOD, &nack);
 }
 
 void Consumer::Core::send_settlements(AmqpConnection& connection) {
@@ -210,7 +243,7 @@ void Consumer::Core::send_settlements(AmqpConnection& connection) {
     const std::lock_guard lock(mutex_);
     settling_.swap(settlements_);
   }
-  if (!settling_.empty()) settled_at_ = SteadyClock::now();
+  if (!settling_.empty()) settled_at_ = active_at_ = SteadyClock::now();
   for (const auto& [tag, requeue] : settling_) {
     if (!requeue) {
       unsettled_.ack(tag);
@@ -222,14 +255,14 @@ void Consumer::Core::send_settlements(AmqpConnection& connection) {
     amqp_basic_ack_t ack{};
     ack.delivery_tag = tag;
     ack.multiple = multiple ? 1 : 0;
-    connection.send_method(kChannel, AMQP_BASIC_ACK_METHOD, &ack);
+    connection.send_method(channel_, AMQP_BASIC_ACK_METHOD, &ack);
   }
 }
 
 void Consumer::Core::close_channel(AmqpConnection& connection) {
   amqp_channel_close_t close{};
   close.reply_code = AMQP_REPLY_SUCCESS;
-  connection.rpc(kChannel, AMQP_CHANNEL_CLOSE_METHOD, &close, AMQP_CHANNEL_CLOSE_OK_METHOD,
+  connection.rpc(channel_, AMQP_CHANNEL_CLOSE_METHOD, &close, AMQP_CHANNEL_CLOSE_OK_METHOD,
                  "channel.close");
 }
 
@@ -237,7 +270,7 @@ void Consumer::Core::close_channel(AmqpConnection& connection) {
 
 void Consumer::Core::receive(AmqpConnection& connection) {
   while (const auto frame = connection.received_frame()) {
-    if (frame->channel == kChannel) {
+    if (frame->channel == channel_) {
       switch (frame->frame_type) {
         case AMQP_FRAME_METHOD:
           on_method(*frame);
@@ -300,6 +333,7 @@ void Consumer::Core::on_body(AmqpConnection& connection, const amqp_frame_t& fra
 
 void Consumer::Core::on_complete(AmqpConnection& connection) {
   if (stopping_) return;  // The end of the channel requeues it.
+  active_at_ = SteadyClock::now();
   const uint64_t tag = arriving_.tag.tag;
   unsettled_.add(tag);
   if (!cancelled_) {

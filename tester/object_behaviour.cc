@@ -14,6 +14,7 @@ constexpr int kLeastFailureStatus = 300;
 constexpr int kMostFailureStatus = 599;
 constexpr int64_t kMostRetryAfterSeconds = 86'400;
 constexpr Millis kMostLatency = std::chrono::hours(1);
+constexpr Millis kMostFlipEvery = std::chrono::hours(1);
 
 std::optional<Failure> parse_failure(std::string_view text) {
   if (text == "hang") return Failure{Failure::Kind::kHang, 0};
@@ -85,6 +86,11 @@ std::string Failure::text() const {
   return std::to_string(status);
 }
 
+bool ObjectBehaviour::online(int64_t id, UnixTime asked_at) const {
+  const bool flipped = flip_every > Millis(0) && asked_at.time_since_epoch() / flip_every % 2 != 0;
+  return (id % 2 == 0) != flipped;
+}
+
 double ObjectBehaviour::failure_probability(int64_t id) const {
   if (fail_ids.empty()) return failure_rate.value_or(0);
   return std::ranges::binary_search(fail_ids, id) ? failure_rate.value_or(1) : 0;
@@ -116,6 +122,11 @@ std::vector<Settings::Declaration> behaviour_settings(ObjectBehaviour* behaviour
        to_ids(&behaviour->fail_ids)},
       {"RETRY_AFTER", "1", "Seconds, the Retry-After of failures with status 429 and 503.",
        to_integer(&behaviour->retry_after_seconds, 0, kMostRetryAfterSeconds)},
+      {"FLIP_EVERY", "0s",
+       "Every object changes between online and offline this often, at whole multiples of it in "
+       "unix "
+       "time; what is answered is decided when the request arrives. 0s: never.",
+       to_duration(&behaviour->flip_every, Millis(0), kMostFlipEvery)},
   };
 }
 

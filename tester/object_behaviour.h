@@ -33,7 +33,12 @@ struct ObjectBehaviour {
   std::optional<double> failure_rate;  // 0 to 1; none: 1 when there are fail_ids, else 0.
   std::vector<int64_t> fail_ids;       // Sorted. Empty: every id may fail.
   int64_t retry_after_seconds = 1;
+  Millis flip_every{0};  // 0: never.
 
+  // What is said of `id` to a question that arrives at `asked_at`: even ids are online. With
+  // `flip_every`, time since 1970 is divided into spans of that length, and in every other one it
+  // is the opposite.
+  bool online(int64_t id, UnixTime asked_at) const;
   // The probability that a request for `id` fails.
   double failure_probability(int64_t id) const;
   // Appends what does not fit together.

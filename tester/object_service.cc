@@ -31,9 +31,9 @@ bool is_get(const HttpRequest& request) {
   return request.method == "GET" || request.method == "HEAD";
 }
 
-std::string object_json(int64_t id) {
+std::string object_json(int64_t id, bool online) {
   std::string json = R"({"id":)" + std::to_string(id);
-  json += id % 2 == 0 ? R"(,"online":true})" : R"(,"online":false})";
+  json += online ? R"(,"online":true})" : R"(,"online":false})";
   return json;
 }
 
@@ -73,7 +73,7 @@ HttpAnswer ObjectService::answer_object(const HttpRequest& request,
   const auto id = parse_object_id(id_as_written);
   HttpAnswer answer;
   if (id) {
-    answer.body = object_json(*id);
+    answer.body = object_json(*id, behaviour_.online(*id, unix_now()));
     const double probability = behaviour_.failure_probability(*id);
     if (probability > 0 && std::bernoulli_distribution(probability)(random_)) fail(*id, answer);
   } else {
@@ -116,7 +116,7 @@ void ObjectService::set_garbage(int64_t id, HttpAnswer& answer) {
       answer.body = "<html><body>It works!</body></html>";
       break;
     case 1:
-      answer.body = object_json(id ^ 1);  // Another object's.
+      answer.body = object_json(id ^ 1, id % 2 != 0);  // Another object's.
       break;
     case 2:
       answer.body.resize(answer.body.size() / 2);
@@ -179,6 +179,7 @@ HttpAnswer ObjectService::control_state() const {
                                         {"failure_kind", behaviour_.failure.text()},
                                         {"fail_ids", behaviour_.fail_ids},
                                         {"retry_after", behaviour_.retry_after_seconds},
+                                        {"flip_every", format_duration(behaviour_.flip_every)},
                                         {"sending", sender_.sending()}};
   HttpAnswer answer;
   answer.body = state.dump() + "\n";

@@ -255,6 +255,23 @@ TEST_F(ConsumerRabbitMq, SettlingTwiceOrOnALostConnectionIsIgnored) {
   EXPECT_TRUE(queue_holds(1));
 }
 
+// As a publisher does at once whose message was returned. RabbitMQ then often says nothing to the
+// consumer, and delivers nothing.
+TEST_F(ConsumerRabbitMq, ADeletedQueueThatAnotherDeclaresAtOnceIsConsumedAgain) {
+  auto inbox = start();
+  TestBroker broker;
+  AmqpConnection other({.url = test_url(), .name = "test"});
+  for (size_t i = 1; i <= 4; ++i) {
+    broker.delete_queue(topology::kCallbacks);
+    declare_topology(other);
+    broker.publish(topology::kCallbacks, "m" + std::to_string(i));
+    ASSERT_TRUE(inbox->wait_for(i)) << i;
+    inbox->consumer().ack(inbox->deliveries()[i - 1].tag);
+  }
+  inbox->consumer().stop(soon());
+  EXPECT_TRUE(queue_holds(0));
+}
+
 TEST_F(ConsumerRabbitMq, ADeletedQueueIsDeclaredAndConsumedAgain) {
   publish(2);
   auto inbox = start();

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 #include <httplib.h>
 
+#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "broker/topology.h"
@@ -39,6 +41,63 @@ TEST(Callbacks, PassThroughTwoServersAndThreeWorkersAtOnce) {
   pipeline.finish_sender(0);
   pipeline.finish_sender(1);
   pipeline.expect_all_stored();
+}
+
+// Both workers ask for the same few objects all the time, and what is answered changes every second
+// while answers take up to 2.5: one that was asked for later and came earlier says the opposite of
+// the one it overtook. A row's checked_at is when its answer was asked for.
+TEST(Callbacks, AnswersThatOvertakeEachOtherLeaveTheNewest) {
+  constexpr Millis kFlipEvery{1000};
+  constexpr int64_t kIds = 20;
+  Pipeline pipeline;
+  pipeline.migrate();
+  pipeline.start_objects({"--latency-min=50ms", "--latency-max=2500ms",
+                          "--flip-every=" + format_duration(kFlipEvery)});
+  pipeline.start_server();
+  for (int i = 0; i < 2; ++i) pipeline.start_worker(kIds);
+  auto& sender = pipeline.start_sender(
+      {"--rate=50", "--count=500", "--ids-per-callback=" + std::to_string(kIds),
+       "--id-mode=sequential", "--id-space=" + std::to_string(kIds), "--timeout=5s"});
+  std::map<int64_t, ObjectRow> seen;
+  size_t changes = 0;
+  const auto look = [&] {
+    for (const auto& [id, row] : pipeline.table()) {
+      const auto before = seen.find(id);
+      if (before != seen.end()) {
+        ASSERT_GE(row.checked_at, before->second.checked_at) << id << ": an older answer won";
+        changes += row.online != before->second.online ? 1 : 0;
+      }
+      seen[id] = row;
+      const auto span = row.checked_at.time_since_epoch() / kFlipEvery;
+      // A question sent late in a span may have arrived in the next.
+      if (row.checked_at.time_since_epoch() % kFlipEvery > kFlipEvery / 2) continue;
+      ASSERT_EQ(row.online, (id + span) % 2 == 0)
+          << id << ": not what was said at " << format_rfc3339(row.checked_at);
+    }
+  };
+  while (sender.running()) ASSERT_NO_FATAL_FAILURE(look());
+  pipeline.finish_sender();
+
+  UnixTime last_sent;
+  for (const auto& callback : pipeline.sent()) {
+    ASSERT_EQ(callback.status, 202);
+    last_sent = std::max(last_sent, callback.sent_at);
+  }
+  const auto idle = [&] {
+    for (size_t i = 0; i < 2; ++i) {
+      if (pipeline.worker_metric("postoffice_deliveries_held", i) > 0) return false;
+    }
+    return std::ranges::all_of(seen, [&](const auto& row) {
+      return row.second.checked_at >= last_sent && row.second.last_seen >= last_sent;
+    });
+  };
+  EXPECT_TRUE(eventually(Seconds(60), [&] {
+    look();
+    return testing::Test::HasFatalFailure() || idle();
+  }));
+  EXPECT_EQ(seen.size(), static_cast<size_t>(kIds));
+  EXPECT_GT(changes, static_cast<size_t>(kIds));
+  testing::Test::RecordProperty("changes", static_cast<int>(changes));
 }
 
 TEST(Callbacks, LastSeenIsTheTimeOfReceipt) {

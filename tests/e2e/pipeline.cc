@@ -131,12 +131,12 @@ void Pipeline::migrate() {
   if (status != 0) throw std::runtime_error("migrate failed: " + process.output());
 }
 
-Pipeline::Server& Pipeline::start_server(size_t index) {
+Pipeline::Server& Pipeline::start_server(size_t index, uint16_t port) {
   if (servers_.size() <= index) servers_.resize(index + 1);
   auto& server = servers_[index];
   if (!server) {
     server = std::make_unique<Server>();
-    server->port = free_port();
+    server->port = port != 0 ? port : free_port();
     server->data_dir = data_dir(index);
   }
   auto environment = settings;

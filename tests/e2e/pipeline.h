@@ -50,8 +50,8 @@ class Pipeline {
   // Runs `postoffice migrate`.
   void migrate();
   // Starts `serve` number `index` (0, 1, ...; the same index keeps port and DATA_DIR) and waits
-  // until it answers.
-  Server& start_server(size_t index = 0);
+  // until it answers. `port` 0: any that is free.
+  Server& start_server(size_t index = 0, uint16_t port = 0);
   Server& server(size_t index = 0) { return *servers_.at(index); }
   // Starts `worker threads` and waits until it is alive.
   Process& start_worker(size_t threads, const Process::Environment& more = {});

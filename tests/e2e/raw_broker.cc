@@ -55,6 +55,17 @@ void RawBroker::delete_exchange(const std::string& exchange) {
   succeeded("exchange.delete");
 }
 
+std::string RawBroker::tap(const std::string& exchange, const std::string& routing_key) {
+  const auto* declared = amqp_queue_declare(connection_->state(), channel_, amqp_empty_bytes, 0, 0,
+                                            1, 1, amqp_empty_table);
+  std::string queue = declared == nullptr ? "" : text(declared->queue);
+  if (!succeeded("queue.declare")) throw std::runtime_error("no queue to tap " + exchange);
+  amqp_queue_bind(connection_->state(), channel_, bytes(queue), bytes(exchange), bytes(routing_key),
+                  amqp_empty_table);
+  if (!succeeded("queue.bind")) throw std::runtime_error("cannot tap " + exchange);
+  return queue;
+}
+
 void RawBroker::publish(const std::string& queue, const std::string& body) {
   amqp_basic_properties_t properties{};
   properties._flags = AMQP_BASIC_DELIVERY_MODE_FLAG;

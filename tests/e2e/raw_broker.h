@@ -23,6 +23,9 @@ class RawBroker {
 
   void delete_queue(const std::string& queue);
   void delete_exchange(const std::string& exchange);
+  // A queue of this connection's own that gets a copy of what the exchange routes by `routing_key`
+  // from now on; its name.
+  std::string tap(const std::string& exchange, const std::string& routing_key);
   // Into the queue, by the default exchange, persistent.
   void publish(const std::string& queue, const std::string& body);
   // Takes and acknowledges all that is ready.

@@ -341,11 +341,50 @@ TEST_F(RunningService, FailuresTakeTheirTimeToo) {
   EXPECT_GE(std::chrono::steady_clock::now() - began, milliseconds(80));
 }
 
+// --- Flipping
+
+TEST(ObjectBehaviour, FlipsEveryObjectInEveryOtherSpan) {
+  ObjectBehaviour behaviour;
+  EXPECT_TRUE(behaviour.online(8, from_unix_millis(1500)));
+  behaviour.flip_every = Millis(1000);
+  for (const int64_t id : {8, -8, 0}) {
+    EXPECT_TRUE(behaviour.online(id, from_unix_millis(0))) << id;
+    EXPECT_TRUE(behaviour.online(id, from_unix_millis(999))) << id;
+    EXPECT_FALSE(behaviour.online(id, from_unix_millis(1000))) << id;
+    EXPECT_FALSE(behaviour.online(id, from_unix_millis(1999))) << id;
+    EXPECT_TRUE(behaviour.online(id, from_unix_millis(2000))) << id;
+  }
+  EXPECT_FALSE(behaviour.online(7, from_unix_millis(999)));
+  EXPECT_TRUE(behaviour.online(7, from_unix_millis(1000)));
+}
+
+// Each answer takes as long as the opposite takes to become true again.
+TEST_F(RunningService, WhatIsAnsweredIsDecidedWhenTheRequestArrives) {
+  ObjectBehaviour behaviour;
+  behaviour.latency_min = behaviour.latency_max = behaviour.flip_every = Millis(200);
+  start(behaviour);
+  RawClient connection = client();
+  std::set<bool> answers;
+  EXPECT_TRUE(eventually([&] {
+    const auto asked_after = unix_now();
+    const bool online = json::parse(connection.ask("/objects/7").body)["online"];
+    const auto asked_before = unix_now() - behaviour.latency_min;
+    // Between the two the object may have flipped.
+    if (behaviour.online(7, asked_after) == behaviour.online(7, asked_before) &&
+        asked_before - asked_after < behaviour.flip_every) {
+      EXPECT_EQ(online, behaviour.online(7, asked_after));
+      answers.insert(online);
+    }
+    return answers.size() == 2;
+  }));
+}
+
 // --- Control
 
 TEST_F(InstantService, ControlShowsAndChangesTheBehaviour) {
   json state = json::parse(client().ask("/control").body);
   EXPECT_EQ(state["failure_rate"], nullptr);
+  EXPECT_EQ(state["flip_every"], "0ms");
   EXPECT_EQ(state["sending"], true);
   RawClient connection = client();
   connection.send(
@@ -360,6 +399,20 @@ TEST_F(InstantService, ControlShowsAndChangesTheBehaviour) {
   EXPECT_EQ(state["failure_rate"], 0.5);
   EXPECT_EQ(state["fail_ids"], (json{-7, 9}));
   EXPECT_EQ(state, json::parse(client().ask("/control").body));
+}
+
+TEST_F(InstantService, ControlMakesObjectsFlip) {
+  ASSERT_EQ(control("flip_every=1ms"), 200);
+  RawClient connection = client();
+  for (const bool online : {true, false}) {
+    EXPECT_TRUE(eventually([&] {
+      return json::parse(connection.ask("/objects/7").body)["online"] == online;
+    })) << online;
+  }
+  ASSERT_EQ(control("flip_every="), 200);
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(connection.ask("/objects/7").body, R"({"id":7,"online":false})");
+  }
 }
 
 TEST_F(InstantService, ControlChangesNothingWhenAnythingIsWrong) {

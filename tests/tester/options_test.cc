@@ -41,6 +41,7 @@ TEST(Options, AreTheOriginalsByDefault) {
   EXPECT_EQ(options.behaviour.latency_min, Millis(300));
   EXPECT_EQ(options.behaviour.latency_max, Millis(4300));
   EXPECT_EQ(options.behaviour.failure_probability(7), 0);
+  EXPECT_EQ(options.behaviour.flip_every, Millis(0));
   EXPECT_EQ(options.count, std::nullopt);
   EXPECT_EQ(options.sender_connections(), 1u);
   EXPECT_FALSE(options.resend);
@@ -53,7 +54,7 @@ TEST(Options, EveryMistakeIsListed) {
       mistakes_of({"--latncy-min=5ms", "--interval=5", "--objects-port=0", "--failure-kind=200",
                    "--failure-rate=nan", "--fail-ids=7,,8", "--count=-1", "--ids-per-callback=5-1",
                    "--id-space=0", "--id-mode=odd", "--connections=0", "--burst=yes",
-                   "--callback-url=ftp://x", "more"}),
+                   "--callback-url=ftp://x", "--flip-every=2h", "more"}),
       testing::UnorderedElementsAre(
           HasSubstr("did you mean --latency-min"), HasSubstr("--interval must be"),
           HasSubstr("--objects-port must be"), HasSubstr("--failure-kind must be a status"),
@@ -61,7 +62,8 @@ TEST(Options, EveryMistakeIsListed) {
           HasSubstr("--count must be"), HasSubstr("--ids-per-callback must be"),
           HasSubstr("--id-space must be"), HasSubstr("--id-mode must be one of random sequential"),
           HasSubstr("--connections must be"), HasSubstr("--burst must be true or false"),
-          HasSubstr("--callback-url must be"), HasSubstr("unexpected argument \"more\"")));
+          HasSubstr("--callback-url must be"), HasSubstr("--flip-every must be"),
+          HasSubstr("unexpected argument \"more\"")));
 }
 
 TEST(Options, PacesExcludeEachOther) {
