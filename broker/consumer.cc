@@ -105,6 +105,7 @@ class Consumer::Core {
   void end();
   void open_channel(AmqpConnection& connection);
   void renew_channel(AmqpConnection& connection);
+  void forget_deliveries();
   bool may_be_stalled() const;
   void consume(AmqpConnection& connection);
   void send_cancel(AmqpConnection& connection);
@@ -147,13 +148,8 @@ class Consumer::Core {
 };
 
 void Consumer::Core::begin(AmqpConnection& connection) {
-  unsettled_.clear();
+  forget_deliveries();
   cancel_sent_ = consume_again_ = false;
-  {
-    const std::lock_guard lock(mutex_);
-    ++connection_number_;
-    settlements_.clear();
-  }
   declare_topology(connection);
   open_channel(connection);
   keeper_.ready(connection);
@@ -171,12 +167,20 @@ void Consumer::Core::open_channel(AmqpConnection& connection) {
   active_at_ = SteadyClock::now();
 }
 
-// Nothing is unsettled, so no delivery tag of the channel before is used any more.
+void Consumer::Core::forget_deliveries() {
+  unsettled_.clear();
+  missing_bytes_ = 0;
+  const std::lock_guard lock(mutex_);
+  ++connection_number_;
+  settlements_.clear();
+}
+
+// Nothing is unsettled. To those who settle twice it is another connection: delivery tags begin
+// anew.
 void Consumer::Core::renew_channel(AmqpConnection& connection) {
   close_channel(connection);
   channel_ = channel_ == kChannels[0] ? kChannels[1] : kChannels[0];
-  unsettled_.clear();
-  missing_bytes_ = 0;
+  forget_deliveries();
   open_channel(connection);
 }
 
