@@ -323,6 +323,7 @@ void Consumer::Core::on_header(AmqpConnection& connection, const amqp_frame_t& f
   arriving_.delivery_count =
       delivery_count(*static_cast<const amqp_basic_properties_t*>(header.decoded));
   missing_bytes_ = header.body_size;
+  active_at_ = SteadyClock::now();
   arriving_.body.reserve(std::min<uint64_t>(missing_bytes_, kMostReservedBytes));
   if (missing_bytes_ == 0) on_complete(connection);
 }
@@ -331,13 +332,13 @@ void Consumer::Core::on_body(AmqpConnection& connection, const amqp_frame_t& fra
   const std::string_view part = amqp_text(frame.payload.body_fragment);
   if (part.size() > missing_bytes_) throw Transient("a body is longer than its header says");
   arriving_.body += part;
+  active_at_ = SteadyClock::now();
   missing_bytes_ -= part.size();
   if (missing_bytes_ == 0) on_complete(connection);
 }
 
 void Consumer::Core::on_complete(AmqpConnection& connection) {
   if (stopping_) return;  // The end of the channel requeues it.
-  active_at_ = SteadyClock::now();
   const uint64_t tag = arriving_.tag.tag;
   unsettled_.add(tag);
   if (!cancelled_) {
