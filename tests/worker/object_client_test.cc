@@ -14,6 +14,7 @@
 namespace postoffice::testing {
 namespace {
 
+using std::chrono::seconds;
 using Kind = FetchResult::Kind;
 using Exchange = ObjectService::Exchange;
 
