@@ -27,8 +27,12 @@ Reading read(const Service& worker, const ObjectService& objects) {
 FetchWindow measure_fetches(const Service& worker, const ObjectService& objects,
                             std::chrono::milliseconds time) {
   const auto first = read(worker, objects);
-  std::this_thread::sleep_for(time);
-  const auto last = read(worker, objects);
+  Reading last = first;
+  // A machine that is busy with other things is given more of them.
+  for (int windows = 0; windows < 10 && last.stored <= first.stored; ++windows) {
+    std::this_thread::sleep_for(time);
+    last = read(worker, objects);
+  }
   const double seconds = std::chrono::duration<double>(last.at - first.at).count();
   const double stored = last.stored - first.stored;
   if (stored <= 0) throw std::runtime_error("the worker has stored nothing");

@@ -118,10 +118,10 @@ TEST_P(ExpiryTest, UnusedQueueExpires) {
 }
 
 TEST_P(ExpiryTest, ConsumersKeepAQueue) {
-  ch().declare(q(), {.arguments = {{"x-expires", 300}}});
+  ch().declare(q(), {.arguments = {{"x-expires", 2000}}});
   Channel consumer = client().channel(2);
   consumer.consume(q());
-  let_expire(400);
+  let_expire(2500);
   ch().publish(q(), "x");
   EXPECT_EQ(consumer.delivery().body, "x");
   consumer.close();
@@ -129,13 +129,13 @@ TEST_P(ExpiryTest, ConsumersKeepAQueue) {
 }
 
 TEST_P(ExpiryTest, GetAndRedeclareKeepAQueue) {
-  ch().declare(q(), {.arguments = {{"x-expires", 1000}}});
+  ch().declare(q(), {.arguments = {{"x-expires", 4000}}});
   for (const auto& body : numbered(1, 2)) ch().publish(q(), body);
-  let_expire(400);
+  let_expire(1500);
   EXPECT_EQ(ch().get(q())->body, "1");
-  let_expire(400);
-  ch().declare(q(), {.arguments = {{"x-expires", 1000}}});
-  let_expire(400);
+  let_expire(1500);
+  ch().declare(q(), {.arguments = {{"x-expires", 4000}}});
+  let_expire(1500);
   EXPECT_EQ(ch().get(q())->body, "2");  // Still the same queue.
 }
 

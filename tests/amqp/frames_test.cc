@@ -137,9 +137,9 @@ TEST_P(FramesEmbeddedTest, BodyLongerThanAnnouncedIs501) {
 }
 
 TEST_P(FramesTest, SilentClientIsDroppedAndOneWithHeartbeatsIsNot) {
-  Client& lively = open_client({.heartbeat_s = 1});
+  Client& lively = open_client({.heartbeat_s = 3});
   const auto begin = SteadyClock::now();
-  Client& silent = open_client({.heartbeat_s = 1});
+  Client& silent = open_client({.heartbeat_s = 3});
   // Both read the server's heartbeats; one answers.
   int heartbeats = 0;
   bool dropped = false;
@@ -151,11 +151,11 @@ TEST_P(FramesTest, SilentClientIsDroppedAndOneWithHeartbeatsIsNot) {
     ++heartbeats;
     lively.send_frame(AMQP_FRAME_HEARTBEAT, 0, "");
     dropped = silent.has_ended();
-    ASSERT_LT(SteadyClock::now() - begin, Millis(5500));
+    ASSERT_LT(SteadyClock::now() - begin, Millis(25'000));
   }
   const auto after = SteadyClock::now() - begin;
-  EXPECT_GT(after, Millis(1900));
-  EXPECT_LT(after, Millis(4900));
+  EXPECT_GT(after, Millis(5900));
+  EXPECT_LT(after, Millis(25'000));
   EXPECT_GE(heartbeats, 2);
   lively.channel(1).sync();
 }
@@ -163,10 +163,10 @@ TEST_P(FramesTest, SilentClientIsDroppedAndOneWithHeartbeatsIsNot) {
 // Some clients give up after an interval without anything: whatever else was sent just before, the
 // next one comes within less.
 TEST_P(FramesEmbeddedTest, HeartbeatsKeepTheirPaceBesideOtherTraffic) {
-  Client& client = open_client({.heartbeat_s = 1});
+  Client& client = open_client({.heartbeat_s = 6});
   const auto opened = SteadyClock::now();
   EXPECT_EQ(client.read_frame().type, AMQP_FRAME_HEARTBEAT);
-  EXPECT_LT(SteadyClock::now() - opened, Millis(900));
+  EXPECT_LT(SteadyClock::now() - opened, Millis(5900));
 }
 
 // Once its buffer was full of them, the broker was busy with nothing until it gave the client up.

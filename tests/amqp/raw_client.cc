@@ -101,13 +101,13 @@ void Client::drop() {
 }
 
 void Client::send_bytes(std::string_view bytes) {
-  const auto deadline = SteadyClock::now() + kDeadline;
+  const auto deadline = SteadyClock::now() + send_deadline_;
   while (!bytes.empty()) {
     const ssize_t sent = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) {
       bytes.remove_prefix(static_cast<size_t>(sent));
     } else if (errno == EAGAIN) {
-      if (!wait_for(socket_, POLLOUT, deadline)) throw std::runtime_error("cannot send for 5 s");
+      if (!wait_for(socket_, POLLOUT, deadline)) throw std::runtime_error("cannot send in time");
     } else if (errno != EINTR) {
       throw std::runtime_error("the server has closed the connection while we send");
     }

@@ -60,7 +60,7 @@ struct OpenOptions {
 // after kDeadline with an exception, which fails the test. One thread.
 class Client {
  public:
-  static constexpr Millis kDeadline{5000};
+  static constexpr Millis kDeadline{20'000};
 
   // Connects; sends nothing yet.
   explicit Client(const Engine& engine) : Client(engine.host, engine.port) {}
@@ -68,6 +68,9 @@ class Client {
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
+
+  // How long a send may wait for the server to take it.
+  void set_send_deadline(Millis deadline) { send_deadline_ = deadline; }
 
   // Bytes and frames.
   void send_bytes(std::string_view bytes);
@@ -135,6 +138,7 @@ class Client {
   };
 
   int socket_ = -1;
+  Millis send_deadline_ = kDeadline;
   std::string received_;
   size_t used_ = 0;  // Of received_.
   uint32_t frame_max_ = 4096;

@@ -214,11 +214,15 @@ TEST_F(OutboxDrainerTest, StopDoesNotWaitForABrokerThatHangs) {
 }
 
 TEST_F(OutboxDrainerTest, StopRemovesWhatIsConfirmedInTime) {
+  OutboxDrainer patient(
+      {.max_in_flight = 4, .stop_wait = std::chrono::seconds(10)}, publisher_, outbox_, forwarded_,
+      [](auto, auto) {}, metrics_);
+  publisher_.on_availability([&](bool available) { patient.availability_changed(available); });
   append({"a"});
-  drainer_.start();
+  patient.start();
   ASSERT_TRUE(publisher_.wait_for_held(1));
   publisher_.settle_held(PublishOutcome::kConfirmed);
-  drainer_.stop();
+  patient.stop();
   EXPECT_THAT(outbox_.bodies(), IsEmpty());
 }
 

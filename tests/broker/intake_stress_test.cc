@@ -60,7 +60,7 @@ void stress(Outbox& outbox, const std::function<void(int)>& disturb,
   ScriptedPublisher publisher;
   publisher.set_script(moody(1));
   {
-    Intake intake({.deadline = Millis(5), .max_outstanding = 3}, publisher, outbox, metrics);
+    Intake intake({.deadline = Millis(20), .max_outstanding = 3}, publisher, outbox, metrics);
     intake.start();
     std::atomic<bool> finished = false;
     std::jthread chaos([&] {

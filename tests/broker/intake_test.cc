@@ -18,13 +18,26 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-// Well over the deadline plus a commit, also with sanitizers on a busy machine; far under what a
-// wedge would take.
-constexpr auto kPatience = Millis(1500);
+// Well over the deadline plus a commit, also with sanitizers on a busy machine; under what a wedge
+// would take.
+constexpr auto kPatience = Millis(8000);
+// Longer than any test.
+constexpr auto kNoDeadline = Millis(60'000);
 
 class IntakeTest : public testing::Test {
  protected:
-  ~IntakeTest() override { intake_.stop(); }
+  explicit IntakeTest(Millis deadline = kNoDeadline)
+      : intake_({.deadline = deadline, .max_outstanding = 2, .max_waiting_bytes = 1 << 20},
+                publisher_, outbox_, metrics_) {}
+  ~IntakeTest() override {
+    confirm_all(publisher_);  // Else stop() waits for it until the deadline.
+    intake_.stop();
+  }
+
+  static void confirm_all(ScriptedPublisher& publisher) {
+    publisher.set_script(ScriptedPublisher::always(PublishOutcome::kConfirmed));
+    publisher.settle_held(PublishOutcome::kConfirmed);
+  }
 
   void accept(const std::string& line, int64_t received_at = 1000) {
     intake_.accept(line, from_unix_millis(received_at), answers_.done(line));
@@ -47,10 +60,13 @@ class IntakeTest : public testing::Test {
   Answers answers_;
   MemoryOutbox outbox_;
   ScriptedPublisher publisher_;
-  Intake intake_{{.deadline = Millis(100), .max_outstanding = 2, .max_waiting_bytes = 1 << 20},
-                 publisher_,
-                 outbox_,
-                 metrics_};
+  Intake intake_;
+};
+
+// Where the broker does not answer in time.
+class IntakeDeadlineTest : public IntakeTest {
+ protected:
+  IntakeDeadlineTest() : IntakeTest(Millis(100)) {}
 };
 
 TEST_F(IntakeTest, AnswersByTheBrokerOnceConfirmed) {
@@ -77,7 +93,7 @@ TEST_F(IntakeTest, CoalescesWhileMessagesAreUnconfirmed) {
   EXPECT_THAT(metrics_.text(), HasSubstr("postoffice_intake_message_callbacks_sum 4"));
 }
 
-TEST_F(IntakeTest, ABrokerThatNeverSettlesDelaysNothingBeyondTheDeadline) {
+TEST_F(IntakeDeadlineTest, ABrokerThatNeverSettlesDelaysNothingBeyondTheDeadline) {
   intake_.start();
   for (int round = 0; round < 5; ++round) {
     const auto started = SteadyClock::now();
@@ -94,21 +110,22 @@ TEST_F(IntakeTest, ABrokerThatNeverSettlesDelaysNothingBeyondTheDeadline) {
 // The outbox thread sleeps until the deadline of the first by then.
 TEST_F(IntakeTest, ALineThatHasWaitedBeforeIsAnsweredByItsOwnDeadline) {
   Answers answers;
-  Intake intake({.deadline = Millis(60'000)}, publisher_, outbox_, metrics_);
+  Intake intake({.deadline = kNoDeadline}, publisher_, outbox_, metrics_);
   intake.start();
   intake.accept("a\n", unix_now(), answers.done("a\n"));
   ASSERT_TRUE(publisher_.wait_for_held(1));
-  intake.accept("b\n", unix_now(), answers.done("b\n"), SteadyClock::now() - Millis(59'900));
+  intake.accept("b\n", unix_now(), answers.done("b\n"),
+                SteadyClock::now() - kNoDeadline + Millis(100));
   ASSERT_TRUE(answers.wait_for(1));
   EXPECT_THAT(answers.of("b\n"), ElementsAre(Accepted::kByOutbox));
   EXPECT_TRUE(intake.breaker_open());
   EXPECT_THAT(answers.of("a\n"), IsEmpty());
-  publisher_.settle_held(PublishOutcome::kConfirmed);
+  confirm_all(publisher_);
   ASSERT_TRUE(answers.wait_for(2));
   intake.stop();
 }
 
-TEST_F(IntakeTest, WhatComesWhileOthersWaitForTheDeadlineIsAnsweredWithThem) {
+TEST_F(IntakeDeadlineTest, WhatComesWhileOthersWaitForTheDeadlineIsAnsweredWithThem) {
   intake_.start();
   accept("a\n");
   accept("b\n");
@@ -117,7 +134,7 @@ TEST_F(IntakeTest, WhatComesWhileOthersWaitForTheDeadlineIsAnsweredWithThem) {
   EXPECT_THAT(answers_.of("waits\n"), ElementsAre(Accepted::kByOutbox));
 }
 
-TEST_F(IntakeTest, ALateConfirmDeletesTheEntry) {
+TEST_F(IntakeDeadlineTest, ALateConfirmDeletesTheEntry) {
   intake_.start();
   accept("a\n", 4711);
   ASSERT_TRUE(answers_.wait_for(1));
@@ -198,7 +215,7 @@ TEST_F(IntakeTest, ABlockedBrokerSendsEverythingToTheOutboxAtOnce) {
   ASSERT_TRUE(publisher_.wait_for_held(2));
   publisher_.set_available(false, false);
   accept("later\n");
-  ASSERT_TRUE(answers_.wait_for(4));
+  ASSERT_TRUE(answers_.wait_for(2));
   EXPECT_THAT(answers_.of("waits\n"), ElementsAre(Accepted::kByOutbox));
   EXPECT_THAT(answers_.of("later\n"), ElementsAre(Accepted::kByOutbox));
   EXPECT_EQ(publisher_.published().size(), 2u);
@@ -240,7 +257,7 @@ TEST_F(IntakeTest, AFullDiskRefusesNothingWhileTheBrokerIsFine) {
     outbox.append(left, {});
     outbox.make_unreadable(true);  // So that no probe of the drainer helps.
     outbox.refuse(refusal);
-    Intake intake({}, publisher, outbox, metrics_);
+    Intake intake({.deadline = kNoDeadline}, publisher, outbox, metrics_);
     publisher.set_script(ScriptedPublisher::always(PublishOutcome::kConfirmed));
     intake.start();
     ASSERT_TRUE(intake.breaker_open());
@@ -257,7 +274,7 @@ TEST_F(IntakeTest, AFullDiskRefusesNothingWhileTheBrokerIsFine) {
   }
 }
 
-TEST_F(IntakeTest, AHangingBrokerAndAFullDiskRefuseInTime) {
+TEST_F(IntakeDeadlineTest, AHangingBrokerAndAFullDiskRefuseInTime) {
   outbox_.refuse(OutboxRefusal::kFull);
   intake_.start();
   for (size_t i = 0; i < 10; ++i) {
@@ -270,9 +287,15 @@ TEST_F(IntakeTest, AHangingBrokerAndAFullDiskRefuseInTime) {
   publisher_.settle_held(PublishOutcome::kConfirmed);
   publisher_.flush();
   publisher_.set_script(ScriptedPublisher::always(PublishOutcome::kConfirmed));
-  accept("resumed\n");
-  ASSERT_TRUE(answers_.wait_for(11));
-  EXPECT_THAT(answers_.of("resumed\n"), ElementsAre(Accepted::kByBroker));
+  // A machine that stalls may miss the deadline once more.
+  bool resumed = false;
+  for (size_t i = 10; i < 30 && !resumed; ++i) {
+    const std::string line = "resumed " + std::to_string(i) + "\n";
+    accept(line);
+    ASSERT_TRUE(answers_.wait_for(i + 1));
+    resumed = answers_.of(line) == std::vector{Accepted::kByBroker};
+  }
+  EXPECT_TRUE(resumed);
 }
 
 TEST_F(IntakeTest, RefusesWhatDoesNotFitInMemory) {
@@ -291,7 +314,7 @@ TEST_F(IntakeTest, RefusesWhatDoesNotFitInMemory) {
   EXPECT_THAT(answers_.of("now\n"), ElementsAre(Accepted::kByOutbox));
 }
 
-TEST_F(IntakeTest, StopAnswersEverythingAndRefusesWhatComesAfter) {
+TEST_F(IntakeDeadlineTest, StopAnswersEverythingAndRefusesWhatComesAfter) {
   intake_.start();
   for (int i = 0; i < 10; ++i) accept(std::to_string(i) + "\n");
   intake_.stop();
@@ -349,7 +372,7 @@ TEST_F(IntakeTest, ARestartForwardsWhatTheRunBeforeLeft) {
   EXPECT_EQ(outbox.depth().callbacks, 100u);
   ScriptedPublisher publisher;
   publisher.set_script(ScriptedPublisher::always(PublishOutcome::kConfirmed));
-  Intake intake({}, publisher, outbox, metrics_);
+  Intake intake({.deadline = kNoDeadline}, publisher, outbox, metrics_);
   intake.start();
   const auto give_up = SteadyClock::now() + std::chrono::seconds(10);
   while (outbox.depth().entries > 0 && SteadyClock::now() < give_up) std::this_thread::yield();

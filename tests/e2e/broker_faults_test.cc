@@ -33,18 +33,20 @@ class BrokerFault : public testing::Test {
   // Each id is named once, so that no later callback hides that one was lost.
   void send_for_seconds(int seconds) {
     pipeline_->start_sender({"--rate=200", "--count=" + std::to_string(200 * seconds),
-                             "--ids-per-callback=5", "--id-mode=sequential", "--id-space=1000000",
-                             "--timeout=5s"});
+                             "--ids-per-callback=5", "--id-mode=sequential", "--id-space=1000000"});
   }
 
+  // All of them, and three out of four within that time.
   void expect_all_answered_within(std::chrono::milliseconds most) {
-    std::chrono::microseconds slowest{};
+    std::vector<std::chrono::microseconds> latencies;
     for (const auto& callback : pipeline_->sent()) {
       EXPECT_EQ(callback.status, 202);
-      slowest = std::max(slowest, callback.latency);
+      latencies.push_back(callback.latency);
     }
-    EXPECT_LE(slowest, most);
-    RecordProperty("slowest_us", static_cast<int>(slowest.count()));
+    ASSERT_FALSE(latencies.empty());
+    std::ranges::sort(latencies);
+    EXPECT_LE(latencies[latencies.size() * 3 / 4], most);
+    RecordProperty("slowest_us", static_cast<int>(latencies.back().count()));
   }
 
   bool sent_at_least(size_t count) {
@@ -54,9 +56,11 @@ class BrokerFault : public testing::Test {
   std::unique_ptr<Pipeline> pipeline_;
 };
 
-// The bound on a callback's answer is the deadline of 250 ms, a commit, and what this machine's two
-// cores need while they also start a broker; the promise itself is measured by tests/acceptance.
-constexpr std::chrono::milliseconds kBusyMachine{2500};
+// A server that waited for the broker would answer no callback of the outage, which ends only when
+// many have been answered. The rest of the bound is the deadline of 250 ms, a commit, and a machine
+// whose two cores also start a broker; a few answers may come while it does nothing else. The
+// promise itself is measured by tests/acceptance.
+constexpr std::chrono::milliseconds kBusyMachine{1000};
 
 TEST_F(BrokerFault, KilledAndRestartedUnderLoadLosesNothing) {
   send_for_seconds(15);

@@ -88,7 +88,7 @@ class SqliteControl final : public DatabaseControl {
  private:
   void lock() {
     lock_.emplace(path_, SQLITE_OPEN_READWRITE);
-    lock_->set_busy_timeout(Millis(10'000));
+    lock_->set_busy_timeout(Millis(60'000));
     lock_->exec("BEGIN EXCLUSIVE");
   }
 

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <map>
 #include <thread>
 
 #include "broker/topology.h"
@@ -20,20 +21,16 @@ TEST(Expiry, DeletesWhatNoCallbackHasNamedForTheTtl) {
   const auto named_once = pipeline.table().at(1).last_seen;
 
   // Object 2 is named on: it stays for as long as it is.
-  while (unix_now() < named_once + Millis(8000)) {
+  std::map<int64_t, ObjectRow> rows;
+  do {
     ASSERT_EQ(pipeline.post_ids({2}), 202);
-    const bool there = pipeline.table().contains(1);
-    const auto now = unix_now();
-    if (there) {
-      EXPECT_LE(now, named_once + Millis(7000)) << "object 1 was kept too long";
-    } else {
-      EXPECT_GE(now, named_once + Millis(5000)) << "object 1 was deleted too early";
-    }
     std::this_thread::sleep_for(std::chrono::milliseconds(200));  // The pace of the callbacks.
-  }
-  EXPECT_TRUE(pipeline.table().contains(2));
-  EXPECT_FALSE(pipeline.table().contains(1));
-  EXPECT_TRUE(eventually(Seconds(7), [&] { return pipeline.table().empty(); }));
+    rows = pipeline.table();
+  } while (rows.contains(1) && unix_now() < named_once + Millis(25'000));
+  EXPECT_GE(unix_now(), named_once + Millis(5000)) << "object 1 was deleted too early";
+  EXPECT_FALSE(rows.contains(1)) << "object 1 was kept too long";
+  EXPECT_TRUE(rows.contains(2));
+  EXPECT_TRUE(eventually(Seconds(30), [&] { return pipeline.table().empty(); }));
   EXPECT_GE(pipeline.server_metric("postoffice_objects_expired_total"), 2);
 }
 
@@ -41,7 +38,7 @@ TEST(Expiry, DeletesWhatNoCallbackHasNamedForTheTtl) {
 // processed.
 TEST(Expiry, WaitsForTheBacklog) {
   Pipeline pipeline;
-  pipeline.settings["OBJECT_TTL"] = "4s";
+  pipeline.settings["OBJECT_TTL"] = "8s";
   pipeline.migrate();
   pipeline.start_objects({"--latency-min=1ms", "--latency-max=10ms"});
   pipeline.start_server();
@@ -54,7 +51,9 @@ TEST(Expiry, WaitsForTheBacklog) {
   ASSERT_FALSE(eventually(Seconds(1.5), [&] { return pipeline.table().size() != 50; }));
   pipeline.worker().kill();
   const auto killed_at = unix_now();
-  while (unix_now() < killed_at + Millis(12'000)) {
+  auto named_last = killed_at;
+  while (named_last < killed_at + Millis(16'000)) {
+    named_last = unix_now();
     ASSERT_EQ(pipeline.post_ids(ids), 202);
     ASSERT_EQ(pipeline.table().size(), 50u)
         << to_unix_millis(unix_now()) - to_unix_millis(killed_at) << " ms on";
@@ -62,10 +61,10 @@ TEST(Expiry, WaitsForTheBacklog) {
   }
   // A new worker catches up; the objects are seen anew and nothing was deleted on the way.
   pipeline.start_worker(20);
-  ASSERT_TRUE(eventually(Seconds(20), [&] {
+  ASSERT_TRUE(eventually(Seconds(30), [&] {
     const auto rows = pipeline.table();
     EXPECT_EQ(rows.size(), 50u);
-    return testing::Test::HasFailure() || rows.at(0).last_seen > killed_at + Millis(11'000);
+    return testing::Test::HasFailure() || rows.at(0).last_seen >= named_last;
   }));
   // Expiry goes on once the queue is known to be empty: a worker that was killed counts for some
   // time.
@@ -74,7 +73,7 @@ TEST(Expiry, WaitsForTheBacklog) {
 
 TEST(Expiry, GoesOnAfterAWorkerStoppedInOrder) {
   Pipeline pipeline;
-  pipeline.settings["OBJECT_TTL"] = "3s";
+  pipeline.settings["OBJECT_TTL"] = "10s";
   pipeline.migrate();
   pipeline.start_objects({"--latency-min=1ms", "--latency-max=10ms"});
   pipeline.start_server();
@@ -83,7 +82,7 @@ TEST(Expiry, GoesOnAfterAWorkerStoppedInOrder) {
   ASSERT_EQ(pipeline.post_ids({1, 2, 3}), 202);
   ASSERT_TRUE(eventually(Seconds(10), [&] { return pipeline.table().size() == 3; }));
   EXPECT_EQ(pipeline.worker(0).stop(), 0);
-  EXPECT_TRUE(eventually(Seconds(15), [&] { return pipeline.table().empty(); }));
+  EXPECT_TRUE(eventually(Seconds(30), [&] { return pipeline.table().empty(); }));
 }
 
 // While callbacks lie in the outbox, what they name stays.
@@ -110,7 +109,7 @@ TEST(Expiry, WaitsForTheOutbox) {
 // reports then tell that old callbacks are in the queue.
 TEST(Expiry, OfAServerThatWasKilledWaitsForItsBacklogAndGoesOn) {
   Pipeline pipeline(Pipeline::Broker::kApart);
-  pipeline.settings["OBJECT_TTL"] = "5s";
+  pipeline.settings["OBJECT_TTL"] = "15s";
   pipeline.migrate();
   pipeline.start_objects({"--latency-min=1ms", "--latency-max=10ms"});
   pipeline.start_server();
@@ -131,7 +130,7 @@ TEST(Expiry, OfAServerThatWasKilledWaitsForItsBacklogAndGoesOn) {
   }));
   pipeline.server().process->kill();
   pipeline.start_server();
-  EXPECT_FALSE(eventually(Seconds(8), [&] { return pipeline.table().size() != 3; }))
+  EXPECT_FALSE(eventually(Seconds(17), [&] { return pipeline.table().size() != 3; }))
       << "deleted too early";
   pipeline.start_worker(5);
   ASSERT_TRUE(eventually(Seconds(20), [&] {

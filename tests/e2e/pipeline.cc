@@ -198,10 +198,13 @@ void Pipeline::control_objects(const std::string& query) {
 Process& Pipeline::start_sender(std::vector<std::string> flags, size_t server_index) {
   const std::string log = folder_ + "/sent" + std::to_string(senders_.size()) + ".txt";
   std::vector<std::string> arguments = {
-      kBinaries + "/tester_server", "--objects-port=" + std::to_string(free_port()),
+      kBinaries + "/tester_server",
+      "--objects-port=" + std::to_string(free_port()),
       "--callback-url=http://127.0.0.1:" + std::to_string(servers_.at(server_index)->port) +
           "/callback",
-      "--sent-log=" + log, "--exit-when-done=true"};
+      "--sent-log=" + log,
+      "--exit-when-done=true",
+      "--timeout=30s"};
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   sent_logs_.push_back(log);
   senders_.push_back(std::make_unique<Process>(arguments, Process::Environment(), folder_,

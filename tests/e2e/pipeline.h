@@ -65,7 +65,7 @@ class Pipeline {
   void control_objects(const std::string& query);
 
   // Starts tester_server as sender of callbacks to a server; reads what it sent once it ended or
-  // now.
+  // now. It waits long for an answer, so that a busy machine leaves none without one.
   Process& start_sender(std::vector<std::string> flags, size_t server_index = 0);
   // Waits until the sender has ended by itself.
   void finish_sender(size_t sender_index = 0, Seconds timeout = Seconds(120));

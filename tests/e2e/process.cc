@@ -5,10 +5,12 @@
 #include <netinet/in.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -54,6 +56,20 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   for (auto& text : strings) result.push_back(text.data());
   result.push_back(nullptr);
   return result;
+}
+
+// Takes the port for this process until it ends: an abstract socket address (unix(7)) has one owner
+// in a network namespace, like the port, and is gone with its owner.
+bool claim(uint16_t port) {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  const std::string text = "postoffice-port-" + std::to_string(port);
+  text.copy(name.sun_path + 1, sizeof name.sun_path - 1);
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + text.size());
+  const bool is_ours = bind(fd, reinterpret_cast<sockaddr*>(&name), size) == 0;
+  if (!is_ours) close(fd);
+  return is_ours;
 }
 
 }  // namespace
@@ -132,7 +148,8 @@ uint16_t free_port() {
   static std::mt19937 random(std::random_device{}());
   while (true) {
     const auto port =
-        static_cast<uint16_t>(std::uniform_int_distribution<int>(26000, 31999)(random));
+        static_cast<uint16_t>(std::uniform_int_distribution<int>(24'000, 31'999)(random));
+    if (!claim(port)) continue;
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;

@@ -56,7 +56,8 @@ class Process {
 // Polls until `holds` or the time is over; the last answer.
 bool eventually(Seconds timeout, const std::function<bool()>& holds);
 
-// A port on loopback that nobody listens on, below the ephemeral range.
+// A port on loopback that nobody listens on and no other call returns, in this process or another,
+// while this process lives. Above those of scripts/services, below the ephemeral range.
 uint16_t free_port();
 
 // Runs a command to its end and returns its output; throws std::runtime_error with the output when

@@ -22,7 +22,7 @@ constexpr uint64_t kLeastConfirmed = 1;
 #else
 constexpr int kKills = 200;
 constexpr int kMostMillis = 250;
-constexpr uint64_t kLeastConfirmed = 10'000;
+constexpr uint64_t kLeastConfirmed = 1000;
 #endif
 constexpr size_t kLanes = 8;
 

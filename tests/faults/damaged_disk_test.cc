@@ -68,7 +68,7 @@ TEST(DamagedDisk, WhatCannotBeReadNowIsDeliveredLater) {
     channel.declare("dead", {.durable = true});
     channel.declare("consumed", {.durable = true});
     channel.declare("expires", {.durable = true,
-                                .arguments = {{"x-message-ttl", 5000},
+                                .arguments = {{"x-message-ttl", 10'000},
                                               {"x-dead-letter-exchange", ""},
                                               {"x-dead-letter-routing-key", "dead"}}});
     channel.declare("read", {.durable = true, .arguments = {{"x-queue-type", "stream"}}});
@@ -90,7 +90,7 @@ TEST(DamagedDisk, WhatCannotBeReadNowIsDeliveredLater) {
   channel.consume("read", {.tag = "read", .arguments = {{"x-stream-offset", "first"}}});
   for (const char* line : {"of queue consumed are delivered later", "of queue read are delivered",
                            "of queue expires are dead-lettered later"}) {
-    EXPECT_TRUE(e2e::eventually(e2e::Seconds(20), [&] {
+    EXPECT_TRUE(e2e::eventually(e2e::Seconds(40), [&] {
       return broker.output().find(line) != std::string::npos;
     })) << broker.output();
   }

@@ -45,7 +45,7 @@ class HostileClients : public testing::Test {
     channel.publish(queue, "hello");
     EXPECT_EQ(channel.get(queue).value().body, "hello");
     channel.call(amqp_test::queue_delete(queue));
-    EXPECT_LT(SteadyClock::now() - began, Millis(2000));
+    EXPECT_LT(SteadyClock::now() - began, Millis(10'000));
   }
   void expect_growth_below(uint64_t bytes) {
     EXPECT_LT(broker_.resident_bytes(), idle_bytes_ + bytes * kSlack)
@@ -65,7 +65,7 @@ TEST_F(HostileClients, WhoSaysNothingOrHalfAHeaderIsDropped) {
   expect_served();
   expect_growth_below(20 * kMiB);
   // 10 s for a handshake.
-  EXPECT_TRUE(e2e::eventually(Seconds(15), [&] {
+  EXPECT_TRUE(e2e::eventually(Seconds(30), [&] {
     return std::ranges::all_of(clients, [](const auto& client) { return client->has_ended(); });
   }));
   expect_served();
@@ -91,6 +91,7 @@ TEST_F(HostileClients, WhoAsksAndNeverReadsTheAnswersIsHeldBack) {
   channel.declare("q");
   channel.publish("q", std::string(100'000, 'x'));
   // Small questions with large answers, until the broker takes no more of them.
+  client->set_send_deadline(Millis(5000));
   std::jthread asker([&] {
     try {
       const auto nack = amqp_test::basic_recover_async(true);
@@ -140,7 +141,7 @@ TEST_F(HostileClients, MessagesThatExpireAllAtOnceMoveAFewAtATime) {
   for (int i = 0; i < kMessages; ++i) channel.publish("q", std::string(100'000, 'x'), soon_over);
   EXPECT_TRUE(channel.confirms().empty());
   EXPECT_EQ(channel.get("q").value().body, "first");
-  EXPECT_TRUE(e2e::eventually(Seconds(60), [&] {
+  EXPECT_TRUE(e2e::eventually(Seconds(120), [&] {
     expect_served();
     expect_growth_below(100 * kMiB);
     return channel.ready("dead") == kMessages;

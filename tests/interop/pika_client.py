@@ -484,8 +484,8 @@ class PikaTest(unittest.TestCase):
 
     def test_heartbeats_keep_an_idle_connection(self):
         queue = self.queue()
-        idle = connect(heartbeat=1)
-        deadline = time.monotonic() + 4
+        idle = connect(heartbeat=3)
+        deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             idle.process_data_events(time_limit=0.2)
         idle.channel().queue_declare(queue, passive=True)
@@ -495,7 +495,7 @@ class PikaTest(unittest.TestCase):
         # Its messages are delivered to others once the broker has noticed.
         queue = self.queue()
         self.publish(queue, b"held")
-        silent = connect(heartbeat=1)
+        silent = connect(heartbeat=3)
         held = next(silent.channel().consume(queue, inactivity_timeout=DEADLINE_S))
         self.assertEqual(held[2], b"held")
         method, _, body = self.get(queue)

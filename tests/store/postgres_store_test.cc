@@ -151,10 +151,10 @@ TEST_F(StorePostgres, ALockThatIsHeldTooLongIsTransientAtTheDeadlineAndTheServer
   const auto other = make_session(*database_);
   other->execute("BEGIN");
   other->execute("SELECT FROM objects WHERE id = 1 FOR UPDATE");
-  const auto hurried = open(Millis(300));
+  const auto hurried = open(Millis(2000));
   const auto start = SteadyClock::now();
   EXPECT_THROW(hurried->apply({answered(1)}), Transient);
-  EXPECT_LT(SteadyClock::now() - start, seconds(5));
+  EXPECT_LT(SteadyClock::now() - start, seconds(15));
   EXPECT_TRUE(eventually([&] {
     return database_->query(
                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -177,20 +177,20 @@ class PausedBackend {
 };
 
 TEST_F(StorePostgres, AServerThatHangsIsTransientAtTheDeadline) {
-  const auto hurried = open(Millis(500));
+  const auto hurried = open(Millis(2000));
   hurried->apply({answered(1)});  // The statement is prepared.
   const PausedBackend paused(backend_of(*hurried, *database_));
   const auto start = SteadyClock::now();
   EXPECT_THAT(message_of<Transient>([&] { hurried->apply({answered(1)}); }),
               HasSubstr("no answer within the deadline"));
   const auto took = SteadyClock::now() - start;
-  EXPECT_GE(took, Millis(500));
-  EXPECT_LT(took, seconds(3));
+  EXPECT_GE(took, Millis(2000));
+  EXPECT_LT(took, seconds(15));
   EXPECT_LT(hurried->now() - now_, seconds(60)) << "a new connection works";
 }
 
 TEST_F(StorePostgres, AHugeBatchToAServerThatHangsIsTransientAtTheDeadline) {
-  const auto hurried = open(Millis(500));
+  const auto hurried = open(Millis(2000));
   // More than the buffers of the sockets hold.
   std::vector<ObjectUpdate> batch;
   for (int64_t id = 0; id < 500'000; ++id) batch.push_back(answered(id));
@@ -198,7 +198,7 @@ TEST_F(StorePostgres, AHugeBatchToAServerThatHangsIsTransientAtTheDeadline) {
   const PausedBackend paused(backend_of(*hurried, *database_));
   const auto start = SteadyClock::now();
   EXPECT_THROW(hurried->apply(std::move(batch)), Transient);
-  EXPECT_LT(SteadyClock::now() - start, seconds(10));
+  EXPECT_LT(SteadyClock::now() - start, seconds(15));
 }
 
 // Takes connections and never answers.
@@ -229,7 +229,7 @@ TEST(ConnectingPostgres, ToASocketThatNeverAnswersEndsInTime) {
   const auto start = SteadyClock::now();
   EXPECT_THAT(message_of<Transient>([&] { store->now(); }),
               AllOf(HasSubstr("timeout"), Not(HasSubstr("sesame"))));
-  EXPECT_LT(SteadyClock::now() - start, seconds(5));
+  EXPECT_LT(SteadyClock::now() - start, seconds(15));
 }
 
 // The first of two hosts takes all of its connect_timeout, which is longer than a call may take.
@@ -238,17 +238,17 @@ TEST_F(StorePostgres, ConnectingTakesNothingFromTheDeadlineOfTheCall) {
   auto parameters = PostgresAddress(database_->url()).parameters();
   parameters["host"] = "127.0.0.1," + parameters["host"];
   parameters["port"] = silent.port() + "," + parameters["port"];
-  parameters["connect_timeout"] = "2";
+  parameters["connect_timeout"] = "4";
   std::string url;
   for (const auto& [keyword, value] : parameters) url += keyword + "='" + value + "' ";
   const auto open_slowly = [&] {
     return PostgresStore(PostgresAddress(url),
-                         {"store_tests", migrations_for("postgres"), Millis(1500)});
+                         {"store_tests", migrations_for("postgres"), Millis(3500)});
   };
   auto reading = open_slowly();
   const auto start = SteadyClock::now();
   EXPECT_FALSE(reading.find(1));
-  EXPECT_GE(SteadyClock::now() - start, Millis(1500)) << "connecting was to be slow";
+  EXPECT_GE(SteadyClock::now() - start, Millis(3500)) << "connecting was to be slow";
   auto writing = open_slowly();
   writing.apply({answered(1)});
   EXPECT_TRUE(writing.find(1));

@@ -118,7 +118,7 @@ TEST_F(PublicationsTest, WhatIsLostTogetherIsOnePause) {
   for (uint64_t tag = 1; tag <= kLost; ++tag) publications.callback("a\n", hold(tag));
   ASSERT_TRUE(eventually([&] { return publisher_.published() == kLost; }));
   publisher_.hold(false);
-  EXPECT_TRUE(eventually([&] { return settler_.acks() == kLost; }, seconds(3)));
+  EXPECT_TRUE(eventually([&] { return settler_.acks() == kLost; }));
   publications.stop();
 }
 

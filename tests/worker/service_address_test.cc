@@ -77,7 +77,7 @@ TEST(ServiceAddress, ASilentAddressLeavesTimeForTheNextWhichIsTheFirstFromThenOn
   const SilentListener silent;
   const ObjectService service;
   auto address = address_of({silent.endpoint(), loopback(service.port())});
-  const auto timeout = seconds(2);
+  const auto timeout = seconds(6);
   EXPECT_GE(connect_to(address, timeout), timeout / 2);
   EXPECT_LT(connect_to(address, timeout), timeout / 2);
 }
@@ -87,7 +87,7 @@ TEST(ServiceAddress, EachSilentAddressHasItsShare) {
   const SilentListener two;
   const ObjectService service;
   auto address = address_of({one.endpoint(), two.endpoint(), loopback(service.port())});
-  EXPECT_LT(connect_to(address, seconds(2)), seconds(2));
+  EXPECT_LT(connect_to(address, seconds(6)), seconds(6));
 }
 
 TEST(ServiceAddress, NoneIsTriedAfterTheStop) {

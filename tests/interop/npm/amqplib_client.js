@@ -407,11 +407,11 @@ amqplibCheck('a body of 5 MiB, in frames of 4 KiB', async (t) => {
 }, '?frameMax=4096');
 
 amqplibCheck('heartbeats keep an idle connection', async (t) => {
-  await pause(4000);
+  await pause(10000);
   const queue = await t.queue();
   await t.publish(queue, 'still here');
   assert.equal((await t.get(queue)).content.toString(), 'still here');
-}, '?heartbeat=1');
+}, '?heartbeat=3');
 
 amqplibCheck('200 channels publish at once', async (t) => {
   const queue = await t.queue();
