@@ -105,6 +105,8 @@ void MessageStore::flush() {
   free_memory();
   move_live_records();
   drop_dead_segments();
+  const uint64_t last = turns_.empty() ? durable_ : turns_.back();
+  if (log_.appended() > last) turns_.push_back(log_.appended());
   log_.flush();
 }
 
@@ -119,7 +121,9 @@ void MessageStore::free_memory() {
 }
 
 void MessageStore::durable(uint64_t sequence) {
-  durable_ = sequence;
+  for (; !turns_.empty() && turns_.front() <= sequence; turns_.pop_front()) {
+    durable_ = turns_.front();
+  }
   drop_dead_segments();
 }
 

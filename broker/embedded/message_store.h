@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -86,7 +87,11 @@ class MessageStore {
   void flush();
   // What was appended so far is on disk when the log reports this number.
   uint64_t appended() const { return log_.appended(); }
+  // The log reports this.
   void durable(uint64_t sequence);
+  // What is on disk, in whole turns: with a message also what was settled before it came, which
+  // stands behind it in the log.
+  uint64_t durable() const { return durable_; }
   bool is_durable(uint64_t sequence) const { return sequence <= durable_; }
   // The log takes nothing any more: nor does it get anything.
   void fail() { failed_ = true; }
@@ -112,6 +117,7 @@ class MessageStore {
   uint64_t replaced_until_ = 0;  // The sequence of the last record that replaced another.
   uint32_t dead_before_ = 0;     // Nothing lives in segments before that one,
   uint64_t dead_needs_ = 0;      // once the log is durable up to here.
+  std::deque<uint64_t> turns_;   // The last record of each that is not durable.
   uint64_t durable_ = 0;
   bool failed_ = false;
   SteadyClock::time_point move_again_at_{};
