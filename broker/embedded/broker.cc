@@ -117,7 +117,8 @@ class Broker::Core final : public ConnectionHost, public Turn {
 
 Broker::Core::Core(const Options& options, Metrics& metrics)
     : options_(options),
-      store_({{options.folder, options.segment_bytes}, options.memory_bytes}, log_events()),
+      store_({{options.folder, options.segment_bytes, options.disk}, options.memory_bytes},
+             log_events()),
       listener_(io_, options.addresses, options.port,
                 [this](boost::asio::ip::tcp::socket socket) { accepted(std::move(socket)); }),
       connections_gauge_(metrics.gauge("postoffice_broker_connections",

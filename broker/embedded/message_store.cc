@@ -39,14 +39,20 @@ void MessageStore::place(Logged& logged, const Recovered::Place& place) {
 }
 
 void MessageStore::append(Message& message) {
+  if (failed_) return;
   const std::string head = message.record_head();
   const auto position = log_.append({head, message.content()});
   place(message, {position, static_cast<uint32_t>(head.size() + message.content_bytes())});
 }
 
 void MessageStore::append(Logged& logged) {
+  if (failed_) return;
   const std::string record = logged.record();
   place(logged, {log_.append({record}), static_cast<uint32_t>(record.size())});
+}
+
+void MessageStore::append_record(const std::string& record) {
+  if (!failed_) log_.append({record});
 }
 
 void MessageStore::settled(const Queue& queue, uint64_t seq) {
@@ -112,7 +118,7 @@ void MessageStore::flush() {
 
 void MessageStore::free_memory() {
   for (const auto& message : kept_) {
-    if (memory_ <= options_.memory_bytes) break;
+    if (failed_ || memory_ <= options_.memory_bytes) break;
     if (message->use_count() == 1) continue;  // Delivered and done.
     if (!message->is_logged()) append(*message);
     message->forget_content();
@@ -145,7 +151,7 @@ void MessageStore::drop_dead_segments() {
 }
 
 void MessageStore::move_live_records() {
-  if (dead_before_ > log_.oldest_segment()) return;  // There is room to come already.
+  if (failed_ || dead_before_ > log_.oldest_segment()) return;  // There is room to come already.
   const uint64_t spare = kSpareSegments * options_.log.segment_bytes;
   if (segments_.empty() || log_.bytes() <= 2 * live_bytes_ + spare) return;
   auto& oldest = segments_.begin()->second;

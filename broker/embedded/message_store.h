@@ -66,9 +66,10 @@ class MessageStore {
   // Counts the contents that are in memory: for new messages.
   uint64_t& memory() { return memory_; }
 
+  // Nothing once the log has failed.
   void append(Message& message);
   void append(Logged& logged);
-  void append_record(const std::string& record) { log_.append({record}); }
+  void append_record(const std::string& record);
   void settled(const Queue& queue, uint64_t seq);
   void delivered(const Queue& queue);
   void returned(const Queue& queue, uint64_t seq, uint32_t count);
@@ -93,8 +94,9 @@ class MessageStore {
   // stands behind it in the log.
   uint64_t durable() const { return durable_; }
   bool is_durable(uint64_t sequence) const { return sequence <= durable_; }
-  // The log takes nothing any more: nor does it get anything.
+  // The log takes nothing any more: nor does it get anything, since it would keep that in memory.
   void fail() { failed_ = true; }
+  bool has_failed() const { return failed_; }
   // Appended and not on disk.
   size_t unwritten_bytes() const { return log_.unwritten_bytes(); }
   uint64_t log_bytes() const { return log_.bytes(); }

@@ -534,9 +534,12 @@ void VirtualHost::returned(Queue& queue, const Entry& entry, uint32_t count) {
   }
 }
 
-bool VirtualHost::is_behind() const { return store_.unwritten_bytes() > kBehindBytes; }
+bool VirtualHost::is_behind() const {
+  return store_.has_failed() || store_.unwritten_bytes() > kBehindBytes;
+}
 
 bool VirtualHost::dead_letter(Queue& queue, const Entry& entry, DeathReason reason) {
+  if (store_.has_failed()) return false;  // Only memory would take it.
   const auto& arguments = queue.arguments();
   auto* const target = find_exchange(*arguments.dead_letter_exchange);
   const bool keep = arguments.dead_letter_at_least_once;

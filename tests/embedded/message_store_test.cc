@@ -33,5 +33,21 @@ TEST_F(MessageStoreTest, ATurnIsDurableWhenAllOfItIs) {
   EXPECT_EQ(store_.durable(), 3U);
 }
 
+// What consumers, declarations and commits left there was never freed.
+TEST_F(MessageStoreTest, TakesNothingMoreOnceTheLogHasFailed) {
+  store_.recover();
+  store_.fail();
+  Content content;
+  const std::string body(2 << 20, 'x');
+  content.body = body;
+  const MessagePtr message(new Message(content, false, store_.memory()));
+  store_.append_record(std::string(200, 'x'));
+  store_.append(*message);
+  store_.keep(message);
+  store_.flush();
+  EXPECT_EQ(store_.unwritten_bytes(), 0U);
+  EXPECT_TRUE(message->has_content());
+}
+
 }  // namespace
 }  // namespace postoffice::embedded
