@@ -627,7 +627,12 @@ void VirtualHost::restore(const BindingRecord& record, const Recovered::Place& p
   const auto to_queue = queues_.find(record.destination);
   Queue* const queue =
       record.to_exchange || to_queue == queues_.end() ? nullptr : to_queue->second.get();
-  if (source == nullptr || (to_exchange == nullptr && queue == nullptr)) return;
+  if (source == nullptr || (to_exchange == nullptr && queue == nullptr)) {
+    // The segment with its end was dropped before its own removal was on disk. It must not come
+    // back with another of that name.
+    append_record(record.write(RecordType::kUnbound));
+    return;
+  }
   store_.place(add_binding(*source, queue, to_exchange, record.routing_key, record.arguments),
                place);
 }
