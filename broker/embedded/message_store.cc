@@ -107,9 +107,9 @@ std::string_view MessageStore::content(const Message& message, std::string& buff
 }
 
 void MessageStore::flush() {
-  append_settled();
   free_memory();
   move_live_records();
+  append_settled();
   drop_dead_segments();
   const uint64_t last = turns_.empty() ? durable_ : turns_.back();
   if (log_.appended() > last) turns_.push_back(log_.appended());
@@ -186,6 +186,10 @@ void MessageStore::move(Logged& logged) {
   const auto bytes = content(*message, buffer);
   const auto position = log_.append({head, bytes});
   place(*message, {position, static_cast<uint32_t>(head.size() + bytes.size())});
+  // Nor does the record that told of its delivery stay.
+  message->each_place([this](const Message::Place& place) {
+    if (place.seq <= place.queue->delivered()) delivered(*place.queue);
+  });
 }
 
 }  // namespace postoffice::embedded

@@ -62,6 +62,32 @@ TEST(DamagedDisk, AMessageThatCannotBeReadIsLostAlone) {
   EXPECT_EQ(channel.get_all("stays").size(), kMessages - 1U);
 }
 
+// The record that told of its delivery went with its first segment.
+TEST(MovedMessage, IsStillRedeliveredAfterARestart) {
+  BrokerProcess broker(64 << 10);
+  broker.start();
+  broker.await();
+  const auto client = broker.connect();
+  Channel channel = client->channel(1);
+  channel.declare("stays", {.durable = true});
+  channel.declare("passes", {.durable = true});
+  channel.confirm_select();
+  publish(channel, "stays", 2);
+  EXPECT_FALSE(channel.get("stays", false)->redelivered);
+  EXPECT_TRUE(e2e::eventually(e2e::Seconds(20), [&] {
+    publish(channel, "passes", 100);
+    channel.call(amqp_test::queue_purge("passes"));
+    return !std::filesystem::exists(broker.log_folder() / "0000000001.log");
+  }));
+  broker.kill();
+  broker.start();
+  broker.await();
+  const auto after = broker.connect();
+  Channel again = after->channel(1);
+  EXPECT_TRUE(again.get("stays")->redelivered);
+  EXPECT_FALSE(again.get("stays")->redelivered);
+}
+
 // Behind a message that could not be read at the start, retention dropped others than it said.
 TEST(DamagedDisk, AStreamWithAGapKeepsItsOffsets) {
   BrokerProcess broker(64 << 20);
