@@ -46,7 +46,7 @@ class Broker::Core final : public ConnectionHost, public Turn {
              const boost::asio::ip::address& from) const override;
   VirtualHost* find_virtual_host(std::string_view name) override;
   MessageStore& store() override { return store_; }
-  uint64_t durable() const override { return durable_; }
+  uint64_t durable() const override { return store_.durable(); }
   void send_later(Connection& connection) override;
   void tell_durable(Connection& connection) override { waiting_.insert(&connection); }
   const std::optional<std::string>& blocked() const override { return blocked_; }
@@ -93,7 +93,6 @@ class Broker::Core final : public ConnectionHost, public Turn {
   std::unordered_set<Connection*> to_send_;
 
   std::unordered_set<Connection*> waiting_;  // For more to be durable.
-  uint64_t durable_ = 0;
   Log::State state_ = Log::State::kWritable;
   std::string state_why_;
   bool disk_is_low_ = false;
@@ -118,7 +117,8 @@ class Broker::Core final : public ConnectionHost, public Turn {
 
 Broker::Core::Core(const Options& options, Metrics& metrics)
     : options_(options),
-      store_({{options.folder, options.segment_bytes}, options.memory_bytes}, log_events()),
+      store_({{options.folder, options.segment_bytes, options.disk}, options.memory_bytes},
+             log_events()),
       listener_(io_, options.addresses, options.port,
                 [this](boost::asio::ip::tcp::socket socket) { accepted(std::move(socket)); }),
       connections_gauge_(metrics.gauge("postoffice_broker_connections",
@@ -294,13 +294,12 @@ void Broker::Core::end_turn() {
 }
 
 void Broker::Core::log_is_durable(uint64_t sequence) {
-  durable_ = std::max(durable_, sequence);
-  store_.durable(durable_);
+  store_.durable(sequence);
   for (auto* const connection : std::exchange(waiting_, {})) {
     const auto found = connections_.find(connection);
     if (found == connections_.end()) continue;
     const auto hold = found->second;
-    hold->durable(durable_);
+    hold->durable(store_.durable());
   }
   end_turn_later();  // The log forgets what is on disk, and who waited for that goes on.
 }

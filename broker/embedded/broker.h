@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/metrics.h"
+#include "broker/embedded/log.h"
 
 namespace postoffice::embedded {
 
@@ -29,6 +30,7 @@ class Broker {
     // Free bytes of the disk; unset: what the file system says.
     std::function<uint64_t()> free_bytes = {};
     uint32_t segment_bytes = 64 << 20;  // Of the log.
+    LogDisk disk = {};
     // Called once, on the broker's thread, when the disk has failed: every publish is refused from
     // then on.
     std::function<void()> failed = {};

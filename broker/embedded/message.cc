@@ -86,11 +86,9 @@ std::string Message::record_head() const {
   writer.octet(static_cast<uint8_t>(lives_on ? RecordType::kMessage : RecordType::kTransient));
   if (!lives_on) return out;
   writer.u32(static_cast<uint32_t>(1 + (more_places_ ? more_places_->size() : 0)));
-  const auto place = [&writer](const Place& place) {
+  each_place([&writer](const Place& place) {
     writer.u64(place.queue->id()).u64(place.seq).u32(place.queue->return_count(place.seq));
-  };
-  place(place_);
-  if (more_places_) std::ranges::for_each(*more_places_, place);
+  });
   return out;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 #include <boost/smart_ptr/intrusive_ref_counter.hpp>
 #include <cstdint>
@@ -59,6 +60,10 @@ class Message final : public Logged,
   void add_place(Queue& queue, uint64_t seq);
   void remove_place(const Queue& queue, uint64_t seq);
   bool has_places() const { return place_.queue != nullptr; }
+  void each_place(auto&& visit) const {
+    if (has_places()) visit(place_);
+    if (more_places_) std::ranges::for_each(*more_places_, visit);
+  }
 
   std::string record() const override;
   // Everything of the record but the content, which follows it.

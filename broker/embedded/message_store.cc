@@ -39,14 +39,20 @@ void MessageStore::place(Logged& logged, const Recovered::Place& place) {
 }
 
 void MessageStore::append(Message& message) {
+  if (failed_) return;
   const std::string head = message.record_head();
   const auto position = log_.append({head, message.content()});
   place(message, {position, static_cast<uint32_t>(head.size() + message.content_bytes())});
 }
 
 void MessageStore::append(Logged& logged) {
+  if (failed_) return;
   const std::string record = logged.record();
   place(logged, {log_.append({record}), static_cast<uint32_t>(record.size())});
+}
+
+void MessageStore::append_record(const std::string& record) {
+  if (!failed_) log_.append({record});
 }
 
 void MessageStore::settled(const Queue& queue, uint64_t seq) {
@@ -101,16 +107,18 @@ std::string_view MessageStore::content(const Message& message, std::string& buff
 }
 
 void MessageStore::flush() {
-  append_settled();
   free_memory();
   move_live_records();
+  append_settled();
   drop_dead_segments();
+  const uint64_t last = turns_.empty() ? durable_ : turns_.back();
+  if (log_.appended() > last) turns_.push_back(log_.appended());
   log_.flush();
 }
 
 void MessageStore::free_memory() {
   for (const auto& message : kept_) {
-    if (memory_ <= options_.memory_bytes) break;
+    if (failed_ || memory_ <= options_.memory_bytes) break;
     if (message->use_count() == 1) continue;  // Delivered and done.
     if (!message->is_logged()) append(*message);
     message->forget_content();
@@ -119,7 +127,9 @@ void MessageStore::free_memory() {
 }
 
 void MessageStore::durable(uint64_t sequence) {
-  durable_ = sequence;
+  for (; !turns_.empty() && turns_.front() <= sequence; turns_.pop_front()) {
+    durable_ = turns_.front();
+  }
   drop_dead_segments();
 }
 
@@ -141,7 +151,7 @@ void MessageStore::drop_dead_segments() {
 }
 
 void MessageStore::move_live_records() {
-  if (dead_before_ > log_.oldest_segment()) return;  // There is room to come already.
+  if (failed_ || dead_before_ > log_.oldest_segment()) return;  // There is room to come already.
   const uint64_t spare = kSpareSegments * options_.log.segment_bytes;
   if (segments_.empty() || log_.bytes() <= 2 * live_bytes_ + spare) return;
   auto& oldest = segments_.begin()->second;
@@ -176,6 +186,10 @@ void MessageStore::move(Logged& logged) {
   const auto bytes = content(*message, buffer);
   const auto position = log_.append({head, bytes});
   place(*message, {position, static_cast<uint32_t>(head.size() + bytes.size())});
+  // Nor does the record that told of its delivery stay.
+  message->each_place([this](const Message::Place& place) {
+    if (place.seq <= place.queue->delivered()) delivered(*place.queue);
+  });
 }
 
 }  // namespace postoffice::embedded

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -65,9 +66,10 @@ class MessageStore {
   // Counts the contents that are in memory: for new messages.
   uint64_t& memory() { return memory_; }
 
+  // Nothing once the log has failed.
   void append(Message& message);
   void append(Logged& logged);
-  void append_record(const std::string& record) { log_.append({record}); }
+  void append_record(const std::string& record);
   void settled(const Queue& queue, uint64_t seq);
   void delivered(const Queue& queue);
   void returned(const Queue& queue, uint64_t seq, uint32_t count);
@@ -86,10 +88,15 @@ class MessageStore {
   void flush();
   // What was appended so far is on disk when the log reports this number.
   uint64_t appended() const { return log_.appended(); }
+  // The log reports this.
   void durable(uint64_t sequence);
+  // What is on disk, in whole turns: with a message also what was settled before it came, which
+  // stands behind it in the log.
+  uint64_t durable() const { return durable_; }
   bool is_durable(uint64_t sequence) const { return sequence <= durable_; }
-  // The log takes nothing any more: nor does it get anything.
+  // The log takes nothing any more: nor does it get anything, since it would keep that in memory.
   void fail() { failed_ = true; }
+  bool has_failed() const { return failed_; }
   // Appended and not on disk.
   size_t unwritten_bytes() const { return log_.unwritten_bytes(); }
   uint64_t log_bytes() const { return log_.bytes(); }
@@ -112,6 +119,7 @@ class MessageStore {
   uint64_t replaced_until_ = 0;  // The sequence of the last record that replaced another.
   uint32_t dead_before_ = 0;     // Nothing lives in segments before that one,
   uint64_t dead_needs_ = 0;      // once the log is durable up to here.
+  std::deque<uint64_t> turns_;   // The last record of each that is not durable.
   uint64_t durable_ = 0;
   bool failed_ = false;
   SteadyClock::time_point move_again_at_{};

@@ -14,6 +14,7 @@ constexpr Millis kPause{1000};
 constexpr int64_t kDeadLetterBytes = 4 << 20;
 constexpr int64_t kDeadLetterOverheadBytes = 500;
 constexpr Millis kDeadLetterPause{10};
+constexpr Millis kBehindPause{100};  // While the disk takes no more.
 
 int64_t millis_of(UnixTime time) { return to_unix_millis(time); }
 
@@ -239,7 +240,8 @@ void Queue::plan() {
   if (!undeliverable_.empty()) at(retry_dead_letters_at_);
   if (is_paused_) at(goes_on_at_);
   if (is_postponed_) {
-    host_.call_at(*this, SteadyClock::now() + kDeadLetterPause);
+    const auto pause = host_.is_behind() ? kBehindPause : kDeadLetterPause;
+    host_.call_at(*this, SteadyClock::now() + pause);
     return;
   }
   int64_t expires_at = 0;

@@ -34,9 +34,10 @@ class QueueHost {
   virtual void settled(Queue& queue, const Entry& entry) = 0;
   virtual void returned(Queue& queue, const Entry& entry, uint32_t count) = 0;
   // Publishes the entry to the queue's dead letter exchange. False: it is tried again later, since
-  // its content cannot be read now, or at least once was asked for and no queue took it.
+  // its content cannot be read now, the disk has failed, or at least once was asked for and no
+  // queue took it.
   virtual bool dead_letter(Queue& queue, const Entry& entry, DeathReason reason) = 0;
-  // More waits for the disk than should: dead letters have to wait.
+  // More waits for the disk than should, or it has failed: dead letters have to wait.
   virtual bool is_behind() const = 0;
   // x-expires is over, or the last consumer of an auto-delete queue has left.
   virtual void unused(Queue& queue) = 0;

@@ -30,7 +30,7 @@ class Replay {
         break;
       case RecordType::kReturned: {
         auto& queue = recovered_.queues[reader.u64()];
-        auto& waiting = queue.messages.emplace_back();
+        auto& waiting = add(queue.messages);
         waiting.seq = reader.u64();
         waiting.returns = reader.u32();
         waiting.published_at = kOnlyReturns;
@@ -85,6 +85,7 @@ class Replay {
 
  private:
   static constexpr int64_t kOnlyReturns = -1;
+  static constexpr size_t kSettleFrom = 1 << 14;
 
   void message(WireReader& reader, const Recovered::Place& place) {
     const uint32_t places = reader.u32();
@@ -109,7 +110,7 @@ class Replay {
       waiting.seq = each.u64();
       waiting.returns = each.u32();
       queue.last_seq = std::max(queue.last_seq, waiting.seq);
-      queue.messages.push_back(waiting);
+      add(queue.messages) = waiting;
     }
   }
 
@@ -118,10 +119,20 @@ class Replay {
     queue.delivered = std::max(queue.delivered, reader.u64());
     const uint32_t count = reader.u32();
     for (uint32_t i = 0; i < count; ++i) {
-      auto& settled = queue.messages.emplace_back();
+      auto& settled = add(queue.messages);
       settled.seq = reader.u64();
       queue.last_seq = std::max(queue.last_seq, settled.seq);
     }
+  }
+
+  // Where they would take more memory, what is settled goes first. A settlement never precedes its
+  // message, so that nothing later needs it.
+  static Recovered::Waiting& add(std::vector<Recovered::Waiting>& messages) {
+    if (messages.size() == messages.capacity() && messages.size() >= kSettleFrom) {
+      settle(messages);
+      messages.reserve(2 * messages.size());
+    }
+    return messages.emplace_back();
   }
 
   // Leaves the messages that were not settled, each once, by seq.

@@ -10,25 +10,21 @@ bool Stream::accepts(uint32_t /*body_bytes*/) const { return !is_closed(); }
 void Stream::put(const MessagePtr& message, std::optional<Millis> /*expiration*/,
                  uint8_t /*priority*/, UnixTime now) {
   message->add_place(*this, next_offset_);
-  ++next_offset_;
   bytes_ += message->body_bytes();
-  items_.push_back({message, to_unix_millis(now)});
+  items_.push_back({next_offset_++, message, to_unix_millis(now)});
   host_.wake(*this);
 }
 
 void Stream::restore(Entry entry, uint32_t /*returns*/) {
   entry.message->add_place(*this, entry.seq);
   bytes_ += entry.message->body_bytes();
-  restoring_.emplace(entry.seq, Item{entry.message, entry.expires_at});
+  items_.push_back({entry.seq, std::move(entry.message), entry.expires_at});
 }
 
-void Stream::restored(uint64_t delivered, uint64_t /*last_seq*/) {
-  next_offset_ = delivered;
-  for (auto& [offset, item] : restoring_) {
-    items_.push_back(std::move(item));
-    next_offset_ = std::max(next_offset_, offset + 1);
-  }
-  restoring_.clear();
+void Stream::restored(uint64_t delivered, uint64_t last_seq) {
+  std::ranges::sort(items_, {}, &Item::offset);
+  next_offset_ = std::max(delivered, items_.empty() ? 0 : items_.back().offset + 1);
+  if (last_seq > 0) next_offset_ = std::max(next_offset_, last_seq + 1);
   host_.wake(*this);
 }
 
@@ -36,13 +32,12 @@ void Stream::pump() {
   if (is_closed() || is_paused()) return;
   drop_old();
   for (const auto& consumer : std::vector(consumers_)) {
-    consumer->next_offset = std::max(consumer->next_offset, first_offset());
-    while (consumer->next_offset < next_offset_ && consumer->receiver->can_take(*consumer)) {
-      const uint64_t offset = consumer->next_offset++;
-      const auto& item = items_[offset - first_offset()];
-      consumer->receiver->deliver(consumer, {item.message, offset, 0, 0, false});
+    auto item = std::ranges::lower_bound(items_, consumer->next_offset, {}, &Item::offset);
+    for (; item != items_.end() && consumer->receiver->can_take(*consumer); ++item) {
+      consumer->next_offset = item->offset + 1;
+      consumer->receiver->deliver(consumer, {item->message, item->offset, 0, 0, false});
       if (is_paused()) {
-        consumer->next_offset = offset;
+        consumer->next_offset = item->offset;
         return;
       }
     }
@@ -55,8 +50,7 @@ void Stream::put_back(Entry /*entry*/) {}
 void Stream::reject(const Entry& /*entry*/, DeathReason /*reason*/) { host_.wake(*this); }
 
 void Stream::close() {
-  uint64_t offset = first_offset();
-  for (const auto& item : items_) item.message->remove_place(*this, offset++);
+  for (const auto& item : items_) item.message->remove_place(*this, item.offset);
   items_.clear();
   Queue::close();
 }
@@ -67,7 +61,7 @@ void Stream::drop_old() {
   // The last one stays, as a stream's segments do.
   while (items_.size() > 1 && ((limits.max_length_bytes && bytes_ > *limits.max_length_bytes) ||
                                (limits.max_age && items_.front().published_at < oldest))) {
-    const Entry entry{items_.front().message, first_offset(), 0, 0, false};
+    const Entry entry{items_.front().message, items_.front().offset, 0, 0, false};
     bytes_ -= entry.message->body_bytes();
     items_.pop_front();
     drop(entry);
@@ -75,8 +69,7 @@ void Stream::drop_old() {
 }
 
 uint64_t Stream::offset_at(int64_t published_at) const {
-  const auto found = std::ranges::lower_bound(items_, published_at, {}, &Item::published_at);
-  return first_offset() + static_cast<uint64_t>(found - items_.begin());
+  return offset_of(std::ranges::lower_bound(items_, published_at, {}, &Item::published_at));
 }
 
 uint64_t Stream::start_of(const FieldTable& arguments) const {
@@ -93,7 +86,7 @@ uint64_t Stream::start_of(const FieldTable& arguments) const {
   if (const auto* const text = offset->text()) {
     if (*text == "first") return first_offset();
     if (*text == "next") return next_offset_;
-    if (*text == "last") return items_.empty() ? next_offset_ : next_offset_ - 1;
+    if (*text == "last") return items_.empty() ? next_offset_ : items_.back().offset;
     if (const auto age = parse_age(*text)) return offset_at(to_unix_millis(unix_now() - *age));
   }
   throw ChannelError(ReplyCode::kPreconditionFailed,

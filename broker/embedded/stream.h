@@ -36,18 +36,21 @@ class Stream final : public Queue {
 
  private:
   struct Item {
+    uint64_t offset = 0;  // They rise, with gaps where a message was lost.
     MessagePtr message;
     int64_t published_at = 0;  // Unix milliseconds.
   };
 
   // It is still there.
   void put_back(Entry entry) override;
-  uint64_t first_offset() const { return next_offset_ - items_.size(); }
+  uint64_t first_offset() const { return offset_of(items_.begin()); }
   uint64_t offset_at(int64_t published_at) const;
+  uint64_t offset_of(std::deque<Item>::const_iterator item) const {
+    return item == items_.end() ? next_offset_ : item->offset;
+  }
   void drop_old();
 
   std::deque<Item> items_;
-  std::map<uint64_t, Item> restoring_;
   uint64_t next_offset_ = 0;
   uint64_t bytes_ = 0;
 };

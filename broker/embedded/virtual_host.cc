@@ -534,9 +534,12 @@ void VirtualHost::returned(Queue& queue, const Entry& entry, uint32_t count) {
   }
 }
 
-bool VirtualHost::is_behind() const { return store_.unwritten_bytes() > kBehindBytes; }
+bool VirtualHost::is_behind() const {
+  return store_.has_failed() || store_.unwritten_bytes() > kBehindBytes;
+}
 
 bool VirtualHost::dead_letter(Queue& queue, const Entry& entry, DeathReason reason) {
+  if (store_.has_failed()) return false;  // Only memory would take it.
   const auto& arguments = queue.arguments();
   auto* const target = find_exchange(*arguments.dead_letter_exchange);
   const bool keep = arguments.dead_letter_at_least_once;
@@ -624,7 +627,12 @@ void VirtualHost::restore(const BindingRecord& record, const Recovered::Place& p
   const auto to_queue = queues_.find(record.destination);
   Queue* const queue =
       record.to_exchange || to_queue == queues_.end() ? nullptr : to_queue->second.get();
-  if (source == nullptr || (to_exchange == nullptr && queue == nullptr)) return;
+  if (source == nullptr || (to_exchange == nullptr && queue == nullptr)) {
+    // The segment with its end was dropped before its own removal was on disk. It must not come
+    // back with another of that name.
+    append_record(record.write(RecordType::kUnbound));
+    return;
+  }
   store_.place(add_binding(*source, queue, to_exchange, record.routing_key, record.arguments),
                place);
 }

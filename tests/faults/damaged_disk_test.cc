@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 
 #include "tests/amqp/channel.h"
@@ -13,6 +14,11 @@ namespace {
 using amqp_test::Channel;
 
 std::string body_of(int number) { return std::to_string(number) + std::string(200, 'x'); }
+
+std::string file_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
 
 void publish(Channel& channel, const std::string& queue, int count) {
   for (int i = 0; i < count; ++i) channel.publish(queue, body_of(i), amqp_test::persistent());
@@ -54,6 +60,89 @@ TEST(DamagedDisk, AMessageThatCannotBeReadIsLostAlone) {
   ASSERT_TRUE(broker.running()) << broker.output();
   EXPECT_NE(broker.output().find("a message is lost"), std::string::npos) << broker.output();
   EXPECT_EQ(channel.get_all("stays").size(), kMessages - 1U);
+}
+
+// The record that told of its delivery went with its first segment.
+TEST(MovedMessage, IsStillRedeliveredAfterARestart) {
+  BrokerProcess broker(64 << 10);
+  broker.start();
+  broker.await();
+  const auto client = broker.connect();
+  Channel channel = client->channel(1);
+  channel.declare("stays", {.durable = true});
+  channel.declare("passes", {.durable = true});
+  channel.confirm_select();
+  publish(channel, "stays", 2);
+  EXPECT_FALSE(channel.get("stays", false)->redelivered);
+  EXPECT_TRUE(e2e::eventually(e2e::Seconds(20), [&] {
+    publish(channel, "passes", 100);
+    channel.call(amqp_test::queue_purge("passes"));
+    return !std::filesystem::exists(broker.log_folder() / "0000000001.log");
+  }));
+  broker.kill();
+  broker.start();
+  broker.await();
+  const auto after = broker.connect();
+  Channel again = after->channel(1);
+  EXPECT_TRUE(again.get("stays")->redelivered);
+  EXPECT_FALSE(again.get("stays")->redelivered);
+}
+
+// Behind a message that could not be read at the start, retention dropped others than it said.
+TEST(DamagedDisk, AStreamWithAGapKeepsItsOffsets) {
+  BrokerProcess broker(64 << 20);
+  broker.start();
+  broker.await();
+  // 10 messages stay.
+  const amqp_test::Table arguments = {{"x-queue-type", "stream"}, {"x-max-length-bytes", 2020}};
+  const auto declare = [&](Channel& channel) {
+    channel.declare("s", {.durable = true, .arguments = arguments});
+    channel.confirm_select();
+  };
+  const auto restart = [&broker] {
+    broker.kill();
+    broker.start();
+    broker.await();
+  };
+  const auto offsets = [&broker](size_t count) {
+    const auto client = broker.connect();
+    Channel channel = client->channel(1);
+    channel.qos(100);
+    channel.consume("s", {.arguments = {{"x-stream-offset", "first"}}});
+    std::vector<int64_t> found;
+    for (size_t i = 0; i < count; ++i) {
+      const auto message = channel.delivery();
+      found.push_back(amqp_test::integer_of(message.headers(), "x-stream-offset"));
+      EXPECT_EQ(message.body, body_of(static_cast<int>(found.back())));
+    }
+    channel.sync();
+    channel.expect_nothing();
+    return found;
+  };
+  const auto put = [&](int first, int last) {
+    const auto client = broker.connect();
+    Channel channel = client->channel(1);
+    declare(channel);
+    for (int i = first; i <= last; ++i) {
+      channel.publish("s", body_of(i), amqp_test::persistent());
+      EXPECT_TRUE(channel.confirms().empty());
+    }
+  };
+  put(0, 8);
+  broker.kill();
+  const auto log = broker.log_folder() / "0000000001.log";
+  const auto at = file_text(log).find(body_of(4));
+  ASSERT_NE(at, std::string::npos);
+  std::fstream(log, std::ios::in | std::ios::out).seekp(static_cast<std::streamoff>(at)) << "x";
+  broker.start();
+  broker.await();
+  EXPECT_EQ(offsets(8), (std::vector<int64_t>{0, 1, 2, 3, 5, 6, 7, 8}));
+
+  put(9, 12);  // For the last two of them, the first two go.
+  const std::vector<int64_t> left = {2, 3, 5, 6, 7, 8, 9, 10, 11, 12};
+  EXPECT_EQ(offsets(10), left);
+  restart();
+  EXPECT_EQ(offsets(10), left);
 }
 
 // Here because the file of the log cannot be opened for a while.
