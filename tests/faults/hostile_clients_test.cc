@@ -148,6 +148,22 @@ TEST_F(HostileClients, MessagesThatExpireAllAtOnceMoveAFewAtATime) {
   EXPECT_EQ(channel.ready("q"), 0u);
 }
 
+// Each acknowledgement was put back among all deliveries: 16 s, in which nobody was served.
+TEST_F(HostileClients, ManyAcknowledgementsAreRolledBackAtOnce) {
+  constexpr int kMessages = 80'000;
+  const auto client = broker_.connect();
+  Channel channel = client->channel(1);
+  channel.declare("q");
+  for (int i = 0; i < kMessages; ++i) channel.publish("q", "");
+  channel.call(amqp_test::tx_select());
+  channel.consume("q");
+  channel.deliveries(kMessages);
+  for (int i = 1; i <= kMessages / 2; ++i) channel.ack(i);
+  channel.send(amqp_test::tx_rollback());
+  expect_served();
+  channel.take(AMQP_TX_ROLLBACK_OK_METHOD);
+}
+
 TEST_F(HostileClients, AChainOfAutoDeleteExchangesGoesOneAfterTheOther) {
   const auto client = broker_.connect();
   Channel channel = client->channel(1);
