@@ -164,6 +164,49 @@ TEST_F(HostileClients, ManyAcknowledgementsAreRolledBackAtOnce) {
   channel.take(AMQP_TX_ROLLBACK_OK_METHOD);
 }
 
+// The headers were indexed again for each binding.
+TEST_F(HostileClients, ThousandsOfHeadersMeetThousandsOfBindings) {
+  const auto client = broker_.connect();
+  Channel channel = client->channel(1);
+  channel.declare("q");
+  amqp_test::Table wanted;
+  for (int i = 0; i < 17; ++i) wanted.push_back({"h" + std::to_string(i), true});
+  wanted.push_back({"never", true});
+  for (int i = 0; i < 1000; ++i) {
+    channel.send(amqp_test::queue_bind("q", "amq.headers", std::to_string(i), wanted));
+  }
+  channel.sync();
+  amqp_test::Properties many;
+  many.headers.emplace();
+  for (int i = 0; i < 12'000; ++i) many.headers->push_back({"h" + std::to_string(i), true});
+  for (int i = 0; i < 10; ++i) channel.publish("amq.headers", "", "", many);
+  expect_served();
+  channel.sync();
+}
+
+// Every key was matched by exchanges that look at none, and by all patterns of a topic exchange.
+TEST_F(HostileClients, ThousandsOfCopyKeysMeetThousandsOfQueues) {
+  const auto client = broker_.connect();
+  Channel channel = client->channel(1);
+  for (int i = 0; i < 2000; ++i) {
+    const std::string queue = "copies." + std::to_string(i);
+    channel.send(amqp_test::queue_declare(queue, {.exclusive = true}));
+    channel.send(amqp_test::queue_bind(queue, "amq.fanout", ""));
+    channel.send(amqp_test::queue_bind(queue, "amq.topic", "#"));
+  }
+  channel.sync();
+  std::vector<amqp_test::Value> keys;
+  for (int i = 0; i < 10'000; ++i) keys.emplace_back(std::to_string(i));
+  const amqp_test::Properties copies{.headers = amqp_test::Table{{"CC", keys}}};
+  for (int i = 0; i < 30; ++i) {
+    channel.publish("amq.fanout", "", "", copies);
+    channel.publish("amq.topic", "", "", copies);
+  }
+  expect_served();
+  channel.sync();
+  expect_growth_below(128 * kMiB);
+}
+
 TEST_F(HostileClients, AChainOfAutoDeleteExchangesGoesOneAfterTheOther) {
   const auto client = broker_.connect();
   Channel channel = client->channel(1);
