@@ -187,6 +187,19 @@ TEST_P(DeadLetterTest, CycleOfExpiryAloneDrops) {
   EXPECT_EQ(ch().ready(dead()), 0U);
 }
 
+TEST_P(DeadLetterTest, ManyRejectedAtOnceKeepTheirOrder) {
+  declare();
+  const std::string body(100'000, 'x');
+  for (const auto& number : numbered(1, 100)) ch().publish(q(), body, {.message_id = number});
+  ch().consume(q());
+  ch().deliveries(100);
+  ch().nack(0, {.multiple = true, .requeue = false});
+  ch().await_ready(dead(), 100);
+  for (const auto& number : numbered(1, 100)) {
+    EXPECT_EQ(ch().get(dead())->properties.message_id, number);
+  }
+}
+
 // How clients try again after a while: what was rejected waits in a queue of its own.
 TEST_P(DeadLetterTest, CycleWithARejectGoesOn) {
   const std::string later = queue_name("later");

@@ -124,28 +124,61 @@ TEST_F(HostileClients, ManyQueuesOfOneClientAreTaken) {
   client->close();
 }
 
-TEST_F(HostileClients, MessagesThatExpireAllAtOnceMoveAFewAtATime) {
-  constexpr int kMessages = 1500;
-  const auto client = broker_.connect();
-  Channel channel = client->channel(1);
-  channel.declare("dead", {.durable = true});
-  channel.declare(
-      "q", {.durable = true,
-            .arguments = {{"x-dead-letter-exchange", ""}, {"x-dead-letter-routing-key", "dead"}}});
-  channel.confirm_select();
+// Dead letters of many messages at once: a few a turn, by everything that they hold.
+class DeadLetters : public HostileClients {
+ protected:
+  DeadLetters() {
+    channel_.declare("dead", {.durable = true});
+    channel_.declare("q", {.durable = true,
+                           .arguments = {{"x-dead-letter-exchange", ""},
+                                         {"x-dead-letter-routing-key", "dead"}}});
+    channel_.confirm_select();
+  }
+
+  void publish(int count, const std::string& body, const amqp_test::Properties& properties) {
+    for (int i = 0; i < count; ++i) channel_.publish("q", body, properties);
+    EXPECT_TRUE(channel_.confirms().empty());
+  }
+  void expect_dead(uint32_t count) {
+    EXPECT_TRUE(e2e::eventually(Seconds(60), [&] {
+      expect_served();
+      expect_growth_below(100 * kMiB);
+      return channel_.ready("dead") == count;
+    }));
+    EXPECT_EQ(channel_.ready("q"), 0u);
+  }
   // Only what is at the head expires: all at once when the first one goes.
-  channel.publish("q", "first", amqp_test::persistent());
-  amqp_test::Properties soon_over = amqp_test::persistent();
-  soon_over.expiration = "1";
-  for (int i = 0; i < kMessages; ++i) channel.publish("q", std::string(100'000, 'x'), soon_over);
-  EXPECT_TRUE(channel.confirms().empty());
-  EXPECT_EQ(channel.get("q").value().body, "first");
-  EXPECT_TRUE(e2e::eventually(Seconds(60), [&] {
-    expect_served();
-    expect_growth_below(100 * kMiB);
-    return channel.ready("dead") == kMessages;
-  }));
-  EXPECT_EQ(channel.ready("q"), 0u);
+  void expect_expiry(int count, const std::string& body, amqp_test::Properties properties) {
+    publish(1, "first", amqp_test::persistent());
+    properties.expiration = "1";
+    publish(count, body, properties);
+    EXPECT_EQ(channel_.get("q").value().body, "first");
+    expect_dead(count);
+  }
+
+  std::unique_ptr<Client> client_ = broker_.connect();
+  Channel channel_ = client_->channel(1);
+};
+
+TEST_F(DeadLetters, OfMessagesThatExpireAllAtOnce) {
+  expect_expiry(1500, std::string(100'000, 'x'), amqp_test::persistent());
+}
+
+// Bodies alone counted.
+TEST_F(DeadLetters, OfManyHeadersThatExpireAllAtOnce) {
+  auto properties = amqp_test::persistent();
+  properties.headers.emplace();
+  for (int i = 0; i < 12'000; ++i) properties.headers->push_back({std::to_string(i), true});
+  expect_expiry(1000, "", properties);
+}
+
+// All of them were read, and written again, in one turn.
+TEST_F(DeadLetters, OfMessagesThatAreRejectedAllAtOnce) {
+  constexpr int kMessages = 1500;
+  publish(kMessages, std::string(100'000, 'x'), amqp_test::persistent());
+  for (int i = 0; i < kMessages; ++i) channel_.get("q", false).value();
+  channel_.nack(0, {.multiple = true, .requeue = false});
+  expect_dead(kMessages);
 }
 
 // Each acknowledgement was put back among all deliveries: 16 s, in which nobody was served.
