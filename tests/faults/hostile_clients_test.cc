@@ -85,6 +85,23 @@ TEST_F(HostileClients, AConsumerThatNeverReadsHoldsNoMemory) {
   expect_growth_below(128 * kMiB);
 }
 
+// The answer could not be sent, and the connection stayed with all that was to be sent before.
+TEST_F(HostileClients, WhoClosesAndNeverReadsIsGoneSoon) {
+  const auto other = broker_.connect();
+  Channel channel = other->channel(1);
+  channel.declare("q");
+  channel.publish("q", std::string(30 * kMiB, 'x'));  // More than the system takes.
+  channel.await_ready("q", 1);
+  const int before = broker_.open_sockets();
+  const auto client = broker_.connect();
+  client->channel(1).send(amqp_test::basic_consume("q", {.no_ack = true}));
+  channel.await_consumers("q", 1);
+  client->send(0, amqp_test::connection_close());
+  channel.await_consumers("q", 0);
+  EXPECT_EQ(broker_.open_sockets(), before + 1);
+  EXPECT_TRUE(e2e::eventually(Seconds(15), [&] { return broker_.open_sockets() == before; }));
+}
+
 TEST_F(HostileClients, WhoAsksAndNeverReadsTheAnswersIsHeldBack) {
   const auto client = broker_.connect();
   Channel channel = client->channel(1);
