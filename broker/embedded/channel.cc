@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "base/error.h"
 #include "broker/embedded/generated_name.h"
@@ -740,8 +741,11 @@ void Channel::commit() {
 void Channel::rollback() {
   forget_uncommitted();
   // What was acknowledged is as it was before: delivered and not acknowledged.
-  for (auto& ack : std::exchange(uncommitted_acks_, {}))
-    unsettled_.restore(std::move(ack.delivered));
+  std::vector<Delivered> delivered;
+  for (auto& ack : std::exchange(uncommitted_acks_, {})) {
+    std::ranges::move(ack.delivered, std::back_inserter(delivered));
+  }
+  unsettled_.restore(std::move(delivered));
   reply(AMQP_TX_ROLLBACK_OK_METHOD);
 }
 

@@ -44,6 +44,8 @@ Connection::Connection(uint64_t id, boost::asio::ip::tcp::socket socket, Connect
   const auto peer = socket_.remote_endpoint(error);
   if (!error) address_ = peer.address().to_string() + ":" + std::to_string(peer.port());
   socket_.set_option(boost::asio::ip::tcp::no_delay(true), error);
+  // One that lost power, and asked for no heartbeats, would keep its exclusive queues for ever.
+  socket_.set_option(boost::asio::socket_base::keep_alive(true), error);
 }
 
 Connection::~Connection() = default;
@@ -551,6 +553,7 @@ void Connection::client_closes() {
   if (vhost_ != nullptr) vhost_->delete_exclusive_queues(id_);
   { const MethodWriter writer(output(), 0, AMQP_CONNECTION_CLOSE_OK_METHOD); }
   ends_when_written_ = true;
+  end_soon();
 }
 
 void Connection::close(ReplyCode code, const std::string& text) {
@@ -567,6 +570,11 @@ void Connection::close(ReplyCode code, const std::string& text) {
     MethodWriter writer(output(), 0, AMQP_CONNECTION_CLOSE_METHOD);
     writer->u16(static_cast<uint16_t>(code)).short_string(text).u32(method_);
   }
+  end_soon();
+}
+
+// Also when the client neither answers nor reads.
+void Connection::end_soon() {
   state_ = State::kClosing;
   timer_.expires_after(kCloseTimeout);
   timer_.async_wait([self = shared_from_this()](boost::system::error_code error) {
@@ -579,7 +587,7 @@ void Connection::drop(const std::string& why) {
   const auto hold = shared_from_this();
   if (!why.empty() && state_ == State::kRunning) {
     spdlog::info("broker: {} is lost: {}", address_, why);
-  } else if (!why.empty() && input_end_ > 0) {
+  } else if (!why.empty() && state_ != State::kClosing && input_end_ > 0) {
     spdlog::warn("broker: {} is refused: {}", address_, why);
   }
   state_ = State::kEnded;

@@ -77,6 +77,7 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   void tune_ok(WireReader& arguments);
   void open(WireReader& arguments);
   void client_closes();
+  void end_soon();
   void beat();
   void write_now();
   void write();

@@ -92,15 +92,14 @@ DeadLetter DeadLetter::of(const Content& content, const Queue& queue, DeathReaso
   return letter;
 }
 
-bool DeadLetter::is_cycle(std::string_view queue) const {
-  const auto* const deaths = headers.find("x-death");
-  for (const auto& death : std::get<FieldArray>(deaths->value)) {
+std::unordered_set<std::string_view> DeadLetter::cycle() const {
+  std::unordered_set<std::string_view> queues;
+  for (const auto& death : std::get<FieldArray>(headers.find("x-death")->value)) {
     const auto* const table = std::get_if<FieldTable>(&death.value);
-    if (table == nullptr) return false;
-    if (table->text("reason") == "rejected") return false;
-    if (table->text("queue") == queue) return true;
+    if (table == nullptr || table->text("reason") == "rejected") break;
+    if (const auto queue = table->text("queue")) queues.insert(*queue);
   }
-  return false;
+  return queues;
 }
 
 std::vector<std::string> text_array(const FieldTable& headers, std::string_view name) {

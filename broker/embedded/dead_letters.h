@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "broker/embedded/field_table.h"
@@ -20,8 +21,9 @@ struct DeadLetter {
   // Of `content`, which died in `queue` for `reason`.
   static DeadLetter of(const Content& content, const Queue& queue, DeathReason reason,
                        UnixTime now);
-  // It died in that queue before and was never rejected since: it would go round for ever.
-  bool is_cycle(std::string_view queue) const;
+  // Names of queues in which it died, without having been rejected since: it would go round for
+  // ever. Views into `headers`.
+  std::unordered_set<std::string_view> cycle() const;
 };
 
 // The texts of header `name` when it is an array of texts, as CC and BCC are. Throws ChannelError

@@ -1,44 +1,22 @@
 #include "broker/embedded/exchange.h"
 
 #include <algorithm>
-#include <unordered_map>
 
 #include "broker/embedded/queue.h"
 
 namespace postoffice::embedded {
 namespace {
 
-// Finds headers by name: the tables of a message and a binding may both have tens of thousands of
-// entries, and then every pair of them must not be compared.
-class HeaderFinder {
- public:
-  HeaderFinder(const FieldTable& wanted, const FieldTable& headers) : headers_(headers) {
-    constexpr size_t kFew = 16;
-    if (wanted.size() <= kFew || headers.size() <= kFew) return;
-    indexed_ = true;
-    for (const auto& [name, value] : headers) by_name_.emplace(name, &value);
-  }
-  const FieldValue* find(const std::string& name) const {
-    if (!indexed_) return headers_.find(name);
-    const auto found = by_name_.find(name);
-    return found == by_name_.end() ? nullptr : found->second;
-  }
-
- private:
-  const FieldTable& headers_;
-  bool indexed_ = false;
-  std::unordered_map<std::string_view, const FieldValue*> by_name_;
-};
+constexpr size_t kFewHeaders = 16;
 
 // Arguments that begin with x- do not take part. A void value asks for presence only.
-bool headers_match(const FieldTable& wanted, const FieldTable& headers) {
-  const HeaderFinder finder(wanted, headers);
+bool headers_match(const FieldTable& wanted, RoutingHeaders& headers) {
   const bool any = wanted.text("x-match").value_or("all") == "any";
   bool empty = true;
   for (const auto& [name, value] : wanted) {
     if (name.starts_with("x-")) continue;
     empty = false;
-    const auto* const header = finder.find(name);
+    const auto* const header = headers.find(name);
     const bool matches = header != nullptr && (value.type == 'V' || *header == value);
     if (matches == any) return any;
   }
@@ -55,6 +33,21 @@ void check_headers_arguments(const FieldTable& arguments) {
 }
 
 }  // namespace
+
+const FieldTable& RoutingHeaders::table() {
+  if (!table_) table_ = properties_.header_table();
+  return *table_;
+}
+
+const FieldValue* RoutingHeaders::find(std::string_view name) {
+  const auto& headers = table();
+  if (headers.size() <= kFewHeaders) return headers.find(name);
+  if (by_name_.empty()) {
+    for (const auto& [each, value] : headers) by_name_.emplace(each, &value);
+  }
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : found->second;
+}
 
 BindingRecord Binding::as_record() const {
   return {source->vhost(),     source->name(),
@@ -124,22 +117,21 @@ void Exchange::unbind(Binding& binding) {
 void Exchange::match(const RoutingInput& input, std::vector<Binding*>& matching) {
   switch (type_) {
     case Type::kDirect:
-      if (const auto found = by_key_.find(input.routing_key); found != by_key_.end()) {
-        matching.insert(matching.end(), found->second.begin(), found->second.end());
+      for (const auto key : input.keys) {
+        if (const auto found = by_key_.find(key); found != by_key_.end()) {
+          matching.insert(matching.end(), found->second.begin(), found->second.end());
+        }
       }
       break;
     case Type::kFanout:
       for (auto& binding : bindings_) matching.push_back(&binding);
       break;
     case Type::kTopic:
-      by_pattern_.match(input.routing_key, matching);
+      by_pattern_.match(input.keys, matching);
       break;
     case Type::kHeaders:
       for (auto& binding : bindings_) {
-        static const FieldTable kNone;
-        if (headers_match(binding.arguments, input.headers != nullptr ? *input.headers : kNone)) {
-          matching.push_back(&binding);
-        }
+        if (headers_match(binding.arguments, input.headers)) matching.push_back(&binding);
       }
       break;
   }

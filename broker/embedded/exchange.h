@@ -4,12 +4,15 @@
 #include <list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "broker/embedded/field_table.h"
 #include "broker/embedded/logged.h"
+#include "broker/embedded/properties.h"
 #include "broker/embedded/records.h"
 #include "broker/embedded/topic_trie.h"
 
@@ -37,10 +40,27 @@ class Binding final : public Logged {
   std::string record() const override { return as_record().write(RecordType::kBinding); }
 };
 
-// What a message is routed by.
+// A message's headers: read, and indexed by name, when they are first asked for. A message may have
+// tens of thousands, and a headers exchange asks for each argument of each of its bindings.
+class RoutingHeaders {
+ public:
+  // `properties` outlive this.
+  explicit RoutingHeaders(const Properties& properties) : properties_(properties) {}
+
+  const FieldTable& table();
+  // nullptr: there is none of that name.
+  const FieldValue* find(std::string_view name);
+
+ private:
+  const Properties& properties_;
+  std::optional<FieldTable> table_;
+  std::unordered_map<std::string_view, const FieldValue*> by_name_;  // When they are many.
+};
+
+// What a message is routed by: all exchanges on its way look at all of it.
 struct RoutingInput {
-  std::string_view routing_key;
-  const FieldTable* headers = nullptr;  // Of headers exchanges only.
+  std::span<const std::string_view> keys;  // Each once.
+  RoutingHeaders& headers;
 };
 
 // Routes by its type to what is bound to it. Used on the broker's thread only.
@@ -70,13 +90,13 @@ class Exchange final : public Logged {
                 FieldTable arguments);
   void unbind(Binding& binding);
 
-  // Adds the bindings that match; one may be added more than once.
+  // Adds the bindings that match, each once.
   void match(const RoutingInput& input, std::vector<Binding*>& matching);
 
   std::string record() const override { return properties_.write(); }
 
   std::vector<Binding*> incoming;  // From other exchanges.
-  uint64_t visit = 0;              // The last that came here: each finds its bindings once.
+  uint64_t routed = 0;             // The routing that came here last.
 
  private:
   void index(Binding& binding);

@@ -1,5 +1,6 @@
 #include "broker/embedded/listener.h"
 
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/ip/v6_only.hpp>
@@ -33,6 +34,7 @@ void Listener::listen(const std::string& address) {
   auto acceptor = std::make_unique<asio::ip::tcp::acceptor>(io_);
   acceptor->open(endpoint.protocol(), error);
   if (error && ip.is_v6()) return;
+  if (!error) fcntl(acceptor->native_handle(), F_SETFD, FD_CLOEXEC);
   if (!error) acceptor->set_option(asio::socket_base::reuse_address(true), error);
   if (!error && ip.is_v6()) acceptor->set_option(asio::ip::v6_only(true), error);
   if (!error) acceptor->bind(endpoint, error);

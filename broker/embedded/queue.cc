@@ -26,6 +26,7 @@ Queue::Queue(QueueHost& host, QueueRecord properties, bool durable)
       durable_(durable),
       arguments_(QueueArguments::read(properties_.arguments, durable, properties_.exclusive,
                                       properties_.auto_delete)),
+      dead_letter_bytes_(kDeadLetterBytes),
       used_at_(SteadyClock::now()) {}
 
 Queue::~Queue() = default;
@@ -166,7 +167,7 @@ void Queue::drop_surplus() {
     const auto level =
         std::ranges::find_if(levels_, [](const Level& each) { return !each.empty(); });
     if (!may_dead_letter(level->front())) return;
-    reject(pop_from(*level), DeathReason::kMaxLength);
+    dead_letter(pop_from(*level), DeathReason::kMaxLength);
   }
 }
 
@@ -180,23 +181,23 @@ void Queue::drop_expired(uint64_t last_seq) {
       if (now == 0) now = millis_of(unix_now());
       if (head.expires_at > now) break;
       if (!may_dead_letter(head)) return;
-      reject(pop_from(level), DeathReason::kExpired);
+      dead_letter(pop_from(level), DeathReason::kExpired);
     }
   }
 }
 
 void Queue::begin_dead_letters() {
   is_postponed_ = false;
-  dead_letter_bytes_ = host_.is_behind() ? 0 : kDeadLetterBytes;
+  dead_letter_bytes_ = kDeadLetterBytes;
 }
 
 bool Queue::may_dead_letter(const Entry& entry) {
   if (!arguments_.dead_letter_exchange) return true;
-  if (dead_letter_bytes_ <= 0) {
+  if (dead_letter_bytes_ <= 0 || host_.is_behind()) {
     is_postponed_ = true;
     return false;
   }
-  dead_letter_bytes_ -= kDeadLetterOverheadBytes + entry.message->body_bytes();
+  dead_letter_bytes_ -= kDeadLetterOverheadBytes + entry.message->content_bytes();
   return true;
 }
 
@@ -210,22 +211,22 @@ void Queue::on_time() {
     host_.unused(*this);
     return;
   }
+  if (now >= retry_dead_letters_at_) untried_ = undeliverable_.size();
+  try_dead_letters();
   drop_expired(offered_);
   if (is_paused_ && now >= goes_on_at_) {
     is_paused_ = false;
     host_.wake(*this);
   }
-  if (!undeliverable_.empty() && now >= retry_dead_letters_at_) retry_dead_letters();
   plan();
 }
 
-void Queue::retry_dead_letters() {
-  retry_dead_letters_at_ = SteadyClock::now() + kRetryDeadLetters;
-  for (size_t left = undeliverable_.size(); left > 0; --left) {
-    if (!may_dead_letter(undeliverable_.front().first)) return;
+void Queue::try_dead_letters() {
+  while (untried_ > 0 && may_dead_letter(undeliverable_.front().first)) {
+    --untried_;
     auto [entry, reason] = std::move(undeliverable_.front());
     undeliverable_.pop_front();
-    reject(entry, reason);
+    dead_letter(entry, reason);
   }
 }
 
@@ -237,7 +238,8 @@ void Queue::plan() {
   if (arguments_.expires && consumers_.empty() && undeliverable_.empty()) {
     at(used_at_ + *arguments_.expires);
   }
-  if (!undeliverable_.empty()) at(retry_dead_letters_at_);
+  if (has_undeliverable()) at(retry_dead_letters_at_);
+  if (untried_ > 0) at(SteadyClock::now());
   if (is_paused_) at(goes_on_at_);
   if (is_postponed_) {
     const auto pause = host_.is_behind() ? kBehindPause : kDeadLetterPause;
@@ -258,7 +260,6 @@ void Queue::plan() {
 
 std::optional<Entry> Queue::take() {
   touch();
-  begin_dead_letters();
   drop_expired(next_seq_);
   Level* const level = first_level();
   if (is_postponed_) host_.wake(*this);
@@ -308,8 +309,23 @@ void Queue::pause(Entry entry, const std::string& why) {
 }
 
 void Queue::reject(const Entry& entry, DeathReason reason) {
-  if (!closed_ && arguments_.dead_letter_exchange && !host_.dead_letter(*this, entry, reason)) {
-    if (undeliverable_.empty()) retry_dead_letters_at_ = SteadyClock::now() + kRetryDeadLetters;
+  if (closed_ || !arguments_.dead_letter_exchange) {
+    settle(entry);
+    return;
+  }
+  // Behind those that wait, and no more in a turn than of others.
+  if (undeliverable_.empty() && may_dead_letter(entry)) {
+    dead_letter(entry, reason);
+    return;
+  }
+  if (!has_undeliverable()) ++untried_;
+  undeliverable_.emplace_back(entry, reason);
+  host_.wake(*this);
+}
+
+void Queue::dead_letter(const Entry& entry, DeathReason reason) {
+  if (arguments_.dead_letter_exchange && !host_.dead_letter(*this, entry, reason)) {
+    if (!has_undeliverable()) retry_dead_letters_at_ = SteadyClock::now() + kRetryDeadLetters;
     undeliverable_.emplace_back(entry, reason);
     host_.wake(*this);
     return;
@@ -369,6 +385,7 @@ void Queue::close() {
   for (auto& [entry, reason] : undeliverable_) entry.message->remove_place(*this, entry.seq);
   levels_.clear();
   undeliverable_.clear();
+  untried_ = 0;
   ready_ = ready_bytes_ = 0;
   for (const auto& consumer : std::exchange(consumers_, {})) {
     consumer->receiver->cancelled(*consumer);

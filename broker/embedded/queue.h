@@ -84,7 +84,7 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   virtual void requeue(Entry entry);
   // Its content cannot be read now: it goes back to its place, and the queue pauses.
   void pause(Entry entry, const std::string& why);
-  // Dead-letters it, or drops it.
+  // Dead-letters it, at once or soon, or drops it.
   virtual void reject(const Entry& entry, DeathReason reason);
   // Drops what is ready, and returns how many.
   virtual uint64_t purge();
@@ -100,7 +100,7 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   virtual void close();
   bool is_closed() const { return closed_; }
   // Some could not be dead-lettered yet.
-  bool has_undeliverable() const { return !undeliverable_.empty(); }
+  bool has_undeliverable() const { return undeliverable_.size() > untried_; }
   // x-expires counts from now on again.
   void touch();
 
@@ -140,7 +140,8 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   // Of those at the head, up to `last_seq`.
   void drop_expired(uint64_t last_seq);
   virtual void put_back(Entry entry);
-  void retry_dead_letters();
+  void try_dead_letters();
+  void dead_letter(const Entry& entry, DeathReason reason);
   // A turn dead-letters only so much: each letter is read, and waits in memory for the disk. False:
   // the rest is postponed.
   void begin_dead_letters();
@@ -159,8 +160,9 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   std::unordered_map<uint64_t, uint32_t> returns_;
   bool is_paused_ = false;
   SteadyClock::time_point goes_on_at_{};
-  // Those that could not be dead-lettered yet.
+  // Those that could not be dead-lettered yet: first those that are tried as soon as a turn may.
   std::deque<std::pair<Entry, DeathReason>> undeliverable_;
+  size_t untried_ = 0;
   SteadyClock::time_point retry_dead_letters_at_{};
   int64_t dead_letter_bytes_ = 0;  // Left in this turn.
   bool is_postponed_ = false;

@@ -1,5 +1,7 @@
 #include "broker/embedded/topic_trie.h"
 
+#include <utility>
+
 namespace postoffice::embedded {
 namespace {
 
@@ -42,9 +44,20 @@ void TopicTrie::remove(std::string_view pattern, Binding* binding) {
   }
 }
 
+void TopicTrie::match(std::span<const std::string_view> keys,
+                      std::vector<Binding*>& matching) const {
+  const uint64_t before = step_;
+  for (const auto key : keys) {
+    for (const Node* node : ends_of(key)) {
+      if (std::exchange(node->matched, step_) > before) continue;
+      matching.insert(matching.end(), node->bindings.begin(), node->bindings.end());
+    }
+  }
+}
+
 // All places in the trie are followed at once, each at most once a word: patterns of many `#` cost
 // no more than others.
-void TopicTrie::match(std::string_view key, std::vector<Binding*>& matching) const {
+std::vector<const TopicTrie::Node*> TopicTrie::ends_of(std::string_view key) const {
   std::vector<const Node*> nodes;
   std::vector<const Node*> next;
   ++step_;
@@ -63,9 +76,7 @@ void TopicTrie::match(std::string_view key, std::vector<Binding*>& matching) con
     }
     std::swap(nodes, next);
   }
-  for (const Node* node : nodes) {
-    matching.insert(matching.end(), node->bindings.begin(), node->bindings.end());
-  }
+  return nodes;
 }
 
 void TopicTrie::reach(const Node& node, std::vector<const Node*>& nodes) const {

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -25,8 +26,8 @@ class TopicTrie {
  public:
   void add(std::string_view pattern, Binding* binding);
   void remove(std::string_view pattern, Binding* binding);
-  // Adds what matches; a binding may be added more than once.
-  void match(std::string_view key, std::vector<Binding*>& matching) const;
+  // Adds what matches any of these, each once.
+  void match(std::span<const std::string_view> keys, std::vector<Binding*>& matching) const;
 
  private:
   struct Node {
@@ -34,8 +35,11 @@ class TopicTrie {
     std::vector<Binding*> bindings;
     bool is_hash = false;          // Reached by `#`: any further word stays here.
     mutable uint64_t reached = 0;  // The step in which it was.
+    mutable uint64_t matched = 0;  // The step in which its bindings were added.
   };
 
+  // The nodes at which a key ends.
+  std::vector<const Node*> ends_of(std::string_view key) const;
   // Adds `node` and what is reached from it without a word.
   void reach(const Node& node, std::vector<const Node*>& nodes) const;
 

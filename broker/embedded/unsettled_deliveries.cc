@@ -1,6 +1,7 @@
 #include "broker/embedded/unsettled_deliveries.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "broker/embedded/amqp_error.h"
@@ -56,15 +57,13 @@ std::vector<Delivered> UnsettledDeliveries::take_all() {
 }
 
 void UnsettledDeliveries::restore(std::vector<Delivered> delivered) {
-  count_ += delivered.size();
-  for (auto& each : delivered) {
-    const auto slot = std::ranges::lower_bound(slots_, each.tag, {}, &Delivered::tag);
-    if (slot != slots_.end() && slot->tag == each.tag) {
-      *slot = std::move(each);
-    } else {
-      slots_.insert(slot, std::move(each));
-    }
-  }
+  std::erase_if(slots_, is_settled);
+  const auto present = static_cast<ptrdiff_t>(slots_.size());
+  std::ranges::move(delivered, std::back_inserter(slots_));
+  const auto restored = slots_.begin() + present;
+  std::ranges::sort(restored, slots_.end(), {}, &Delivered::tag);
+  std::ranges::inplace_merge(slots_.begin(), restored, slots_.end(), {}, &Delivered::tag);
+  count_ = slots_.size();
 }
 
 }  // namespace postoffice::embedded

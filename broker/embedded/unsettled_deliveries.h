@@ -30,7 +30,7 @@ class UnsettledDeliveries {
   // ChannelError (406) when it is unknown.
   std::vector<Delivered> take(uint64_t tag, bool multiple);
   std::vector<Delivered> take_all();
-  // Puts back what take() returned.
+  // Puts back what take() returned, of one call or of several; it looks at all that there is.
   void restore(std::vector<Delivered> delivered);
   size_t size() const { return count_; }
   bool empty() const { return count_ == 0; }

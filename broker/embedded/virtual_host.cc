@@ -76,6 +76,17 @@ bool may_have_copies(const Properties& properties) {
                                                          "BCC"sv) != std::string_view::npos);
 }
 
+// What a message is routed by, each once: there may be tens of thousands.
+std::vector<std::string_view> keys_of(std::string_view key, const std::vector<std::string>& copies,
+                                      const std::vector<std::string>& blind_copies = {}) {
+  std::vector<std::string_view> keys = {key};
+  keys.insert(keys.end(), copies.begin(), copies.end());
+  keys.insert(keys.end(), blind_copies.begin(), blind_copies.end());
+  std::ranges::sort(keys);
+  keys.erase(std::ranges::unique(keys).begin(), keys.end());
+  return keys;
+}
+
 }  // namespace
 
 VirtualHost::VirtualHost(std::string name, MessageStore& store, Turn& turn, uint64_t& next_queue_id)
@@ -402,42 +413,40 @@ void VirtualHost::remove_unused_exchanges() {
 
 // --- Messages
 
-void VirtualHost::route(Exchange* exchange, std::string_view key,
-                        std::optional<FieldTable>& headers, const Properties& properties,
-                        Destinations& destinations) {
-  const uint64_t routing = routing_;
-  const auto reach = [&](Queue& queue) {
-    if (queue.routed == routing) return;
-    queue.routed = routing;
-    destinations.queues.push_back(&queue);
-  };
-  if (exchange->name().empty()) {
-    if (const auto found = queues_.find(key); found != queues_.end()) {
-      reach(*found->second);
-    } else if (const auto reply = reply_to_.find(key); reply != reply_to_.end()) {
-      destinations.reply_to = reply->second;
-    }
-    return;
+VirtualHost::Destinations VirtualHost::route(Exchange& exchange, const RoutingInput& input) {
+  Destinations destinations;
+  ++routing_;
+  if (exchange.name().empty()) {
+    for (const auto key : input.keys) route_by_name(key, destinations);
+    return destinations;
   }
-  to_visit_.assign(1, exchange);
-  ++visits_;
+  to_visit_.assign(1, &exchange);
   for (size_t i = 0; i < to_visit_.size(); ++i) {
     auto& at = *to_visit_[i];
-    if (std::exchange(at.visit, visits_) == visits_) continue;
-    if (at.type() == Exchange::Type::kHeaders && !headers) headers = properties.header_table();
+    if (std::exchange(at.routed, routing_) == routing_) continue;
     matching_.clear();
-    at.match({key, headers ? &*headers : nullptr}, matching_);
+    at.match(input, matching_);
     for (auto* const binding : matching_) {
-      if (binding->queue != nullptr) {
-        reach(*binding->queue);
-      } else {
+      if (binding->exchange != nullptr) {
         to_visit_.push_back(binding->exchange);
+      } else if (std::exchange(binding->queue->routed, routing_) != routing_) {
+        destinations.queues.push_back(binding->queue);
       }
     }
     if (!matching_.empty()) continue;
     if (const auto alternate = at.alternate()) {
       if (auto* const next = find_exchange(*alternate)) to_visit_.push_back(next);
     }
+  }
+  return destinations;
+}
+
+// As the default exchange does.
+void VirtualHost::route_by_name(std::string_view key, Destinations& destinations) {
+  if (const auto queue = queues_.find(key); queue != queues_.end()) {
+    destinations.queues.push_back(queue->second.get());
+  } else if (const auto reply = reply_to_.find(key); reply != reply_to_.end()) {
+    destinations.reply_to = reply->second;
   }
 }
 
@@ -449,23 +458,20 @@ PublishResult VirtualHost::publish(const Publication& publication) {
                                                       " in vhost " + in_quotes(name_));
   }
   const auto properties = Properties::read(publication.properties);
-  std::optional<FieldTable> headers;
-  Destinations destinations;
-  ++routing_;
-  route(&target, publication.routing_key, headers, properties, destinations);
+  RoutingHeaders headers(properties);
   if (!may_have_copies(properties)) {
+    const auto destinations = route(target, {{&publication.routing_key, 1}, headers});
     return put(publication, properties, destinations, unix_now());
   }
-  headers = properties.header_table();
-  for (const auto* const name : {"CC", "BCC"}) {
-    for (const auto& key : text_array(*headers, name)) {
-      route(&target, key, headers, properties, destinations);
-    }
-  }
-  headers->erase("BCC");
+  const auto copies = text_array(headers.table(), "CC");
+  const auto blind_copies = text_array(headers.table(), "BCC");
+  const auto keys = keys_of(publication.routing_key, copies, blind_copies);
+  const auto destinations = route(target, {keys, headers});
+  auto left = headers.table();
+  left.erase("BCC");
   std::string table;
   WireWriter writer(table);
-  headers->write(writer);
+  left.write(writer);
   auto without = properties;
   without.headers = table;
   const std::string bytes = without.write();
@@ -550,15 +556,15 @@ bool VirtualHost::dead_letter(Queue& queue, const Entry& entry, DeathReason reas
     const auto now = unix_now();
     const auto letter = DeadLetter::of(content, queue, reason, now);
     const auto properties = Properties::read(letter.properties);
-    auto keys = letter.routing_keys;
-    if (arguments.dead_letter_routing_key) keys = {*arguments.dead_letter_routing_key};
-    std::optional<FieldTable> headers = letter.headers;
-    Destinations destinations;
-    ++routing_;
-    for (const auto& key : keys) route(target, key, headers, properties, destinations);
+    auto texts = letter.routing_keys;
+    if (arguments.dead_letter_routing_key) texts = {*arguments.dead_letter_routing_key};
+    RoutingHeaders headers(properties);
+    const auto keys = keys_of(texts.front(), texts);
+    auto destinations = route(*target, {keys, headers});
     if (reason != DeathReason::kRejected) {
+      const auto cycle = letter.cycle();
       const auto cycles = std::erase_if(
-          destinations.queues, [&](const Queue* to) { return letter.is_cycle(to->name()); });
+          destinations.queues, [&](const Queue* to) { return cycle.contains(to->name()); });
       if (cycles > 0 && destinations.queues.empty()) return true;
     }
     if (keep && std::ranges::any_of(destinations.queues, [&](const Queue* to) {
@@ -566,7 +572,7 @@ bool VirtualHost::dead_letter(Queue& queue, const Entry& entry, DeathReason reas
         })) {
       return false;
     }
-    const auto result = put({target->name(), keys.front(), letter.properties, content.body},
+    const auto result = put({target->name(), texts.front(), letter.properties, content.body},
                             properties, destinations, now);
     if (result.stored) store_.replaced();
     return result.routed || !keep;

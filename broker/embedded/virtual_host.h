@@ -146,8 +146,8 @@ class VirtualHost final : public QueueHost {
                        FieldTable arguments);
   static bool is_stored(const Binding& binding);
 
-  void route(Exchange* exchange, std::string_view key, std::optional<FieldTable>& headers,
-             const Properties& properties, Destinations& destinations);
+  Destinations route(Exchange& exchange, const RoutingInput& input);
+  void route_by_name(std::string_view key, Destinations& destinations);
   PublishResult put(const Publication& publication, const Properties& properties,
                     const Destinations& destinations, UnixTime now);
 
@@ -163,7 +163,6 @@ class VirtualHost final : public QueueHost {
   StringMap<std::shared_ptr<Consumer>> reply_to_;
   std::unordered_map<uint64_t, std::vector<std::string>> exclusive_;  // Names, by connection.
   uint64_t routing_ = 0;
-  uint64_t visits_ = 0;  // Of route(), of which a routing has one for each key.
   std::vector<Binding*> matching_;
   std::vector<Exchange*> to_visit_;
 };

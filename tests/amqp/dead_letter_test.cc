@@ -187,6 +187,37 @@ TEST_P(DeadLetterTest, CycleOfExpiryAloneDrops) {
   EXPECT_EQ(ch().ready(dead()), 0U);
 }
 
+TEST_P(DeadLetterTest, ManyRejectedAtOnceKeepTheirOrder) {
+  declare();
+  const std::string body(100'000, 'x');
+  for (const auto& number : numbered(1, 100)) ch().publish(q(), body, {.message_id = number});
+  ch().consume(q());
+  ch().deliveries(100);
+  ch().nack(0, {.multiple = true, .requeue = false});
+  ch().await_ready(dead(), 100);
+  for (const auto& number : numbered(1, 100)) {
+    EXPECT_EQ(ch().get(dead())->properties.message_id, number);
+  }
+}
+
+// How clients try again after a while: what was rejected waits in a queue of its own.
+TEST_P(DeadLetterTest, CycleWithARejectGoesOn) {
+  const std::string later = queue_name("later");
+  ch().declare(
+      q(), {.exclusive = true,
+            .arguments = {{"x-dead-letter-exchange", ""}, {"x-dead-letter-routing-key", later}}});
+  ch().declare(later, {.exclusive = true,
+                       .arguments = {{"x-message-ttl", 20},
+                                     {"x-dead-letter-exchange", ""},
+                                     {"x-dead-letter-routing-key", q()}}});
+  ch().publish(q(), "body");
+  for (int i = 0; i < 4; ++i) reject();
+  ch().await_ready(q(), 1);
+  const Message message = *ch().get(q());
+  EXPECT_EQ(message.body, "body");
+  EXPECT_EQ(integer_of(deaths(message)[0].table, "count"), 4);
+}
+
 TEST_P(DeadLetterTest, PurgedAndDeletedMessagesAreNoDeadLetters) {
   declare();
   ch().publish(q(), "1");

@@ -234,5 +234,30 @@ TEST_P(RoutingTest, CopyHeadersWorkOnTheDefaultExchange) {
   EXPECT_EQ(ch().ready(q()), 1U);
 }
 
+// All keys of a message go with it from exchange to exchange, not only the one that matched.
+TEST_P(RoutingTest, CopyKeysAreMatchedByEveryExchangeOnTheWay) {
+  make("direct");
+  const std::string second = exchange_name("second");
+  ch().declare_exchange(second, "topic");
+  ch().call(exchange_bind(second, x(), "first"));
+  ch().bind(q(), second, "copy.#");
+  EXPECT_EQ(copies("first", {.headers = Table{{"CC", std::vector<Value>{"copy.1"}}}}), 1U);
+  EXPECT_EQ(copies("other", {.headers = Table{{"CC", std::vector<Value>{"copy.1"}}}}), 0U);
+}
+
+TEST_P(RoutingTest, AlternateExchangeGetsWhatNoCopyKeyMatches) {
+  const std::string alternate = exchange_name("alternate");
+  ch().declare_exchange(alternate, "fanout");
+  make("direct", {.arguments = {{"alternate-exchange", alternate}}});
+  const std::string rest = queue_name("rest");
+  ch().declare(rest, {.exclusive = true});
+  ch().bind(rest, alternate, "");
+  ch().bind(q(), x(), "known");
+  EXPECT_EQ(copies("unknown", {.headers = Table{{"CC", std::vector<Value>{"known"}}}}), 1U);
+  EXPECT_EQ(ch().ready(rest), 0U);
+  EXPECT_EQ(copies("unknown", {.headers = Table{{"CC", std::vector<Value>{"too"}}}}), 0U);
+  EXPECT_EQ(ch().ready(rest), 1U);
+}
+
 }  // namespace
 }  // namespace postoffice::amqp_test

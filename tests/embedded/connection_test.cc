@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -73,7 +74,9 @@ class ConnectionTest : public testing::Test {
  protected:
   void SetUp() override {
     client_.connect(acceptor_.local_endpoint());
-    connection_ = std::make_shared<Connection>(1, acceptor_.accept(), broker_);
+    auto socket = acceptor_.accept();
+    socket_ = socket.native_handle();
+    connection_ = std::make_shared<Connection>(1, std::move(socket), broker_);
     connection_->start();
   }
   void TearDown() override {
@@ -108,6 +111,7 @@ class ConnectionTest : public testing::Test {
   boost::asio::io_context io_;
   tcp::acceptor acceptor_{io_, {boost::asio::ip::address_v4::loopback(), 0}};
   tcp::socket client_{io_};
+  int socket_ = -1;  // The connection's.
   std::shared_ptr<Connection> connection_;
 };
 
@@ -154,6 +158,13 @@ TEST_F(ConnectionTest, UncommittedMessagesCountAsBeingReceived) {
   EXPECT_TRUE(runs_until([this] { return broker_.received_bytes > 10'000; }));
   connection_->drop("");
   EXPECT_EQ(broker_.received_bytes, 0);
+}
+
+TEST_F(ConnectionTest, AsksTheSystemWhetherAnIdleClientIsThere) {
+  int on = 0;
+  socklen_t bytes = sizeof(on);
+  ASSERT_EQ(getsockopt(socket_, SOL_SOCKET, SO_KEEPALIVE, &on, &bytes), 0);
+  EXPECT_NE(on, 0);
 }
 
 }  // namespace

@@ -52,5 +52,16 @@ TEST_F(UnsettledDeliveriesTest, RestoredOnesStandInOrder) {
   EXPECT_TRUE(std::is_sorted(all.begin(), all.end()));
 }
 
+TEST_F(UnsettledDeliveriesTest, RestoredOnesStandAmongThoseThatStayed) {
+  deliver(6);
+  auto taken = unsettled_.take(2, true);
+  taken.push_back(std::move(unsettled_.take(5, false).front()));
+  unsettled_.take(4, false);
+  unsettled_.restore(std::move(taken));
+  EXPECT_EQ(unsettled_.size(), 5U);
+  EXPECT_THROW(unsettled_.take(4, false), ChannelError);
+  EXPECT_THAT(tags(unsettled_.take(0, true)), testing::ElementsAre(1U, 2U, 3U, 5U, 6U));
+}
+
 }  // namespace
 }  // namespace postoffice::embedded

@@ -57,6 +57,17 @@ uint64_t BrokerProcess::resident_bytes() const {
   return resident_pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+int BrokerProcess::open_sockets() const {
+  int sockets = 0;
+  const auto files = "/proc/" + std::to_string(process_->pid()) + "/fd";
+  for (const auto& file : std::filesystem::directory_iterator(files)) {
+    std::error_code ignored;
+    const auto what = std::filesystem::read_symlink(file, ignored).string();
+    if (what.starts_with("socket:")) ++sockets;
+  }
+  return sockets;
+}
+
 std::unique_ptr<amqp_test::Client> BrokerProcess::connect(
     const amqp_test::OpenOptions& options) const {
   auto client = std::make_unique<amqp_test::Client>("127.0.0.1", port_);

@@ -33,6 +33,8 @@ class BrokerProcess {
   std::string output() const { return process_->output(); }
   // Resident memory in bytes, now.
   uint64_t resident_bytes() const;
+  // Those it listens on, and one for each connection.
+  int open_sockets() const;
   // A client that has opened its connection.
   std::unique_ptr<amqp_test::Client> connect(const amqp_test::OpenOptions& options = {}) const;
 

@@ -85,6 +85,23 @@ TEST_F(HostileClients, AConsumerThatNeverReadsHoldsNoMemory) {
   expect_growth_below(128 * kMiB);
 }
 
+// The answer could not be sent, and the connection stayed with all that was to be sent before.
+TEST_F(HostileClients, WhoClosesAndNeverReadsIsGoneSoon) {
+  const auto other = broker_.connect();
+  Channel channel = other->channel(1);
+  channel.declare("q");
+  channel.publish("q", std::string(30 * kMiB, 'x'));  // More than the system takes.
+  channel.await_ready("q", 1);
+  const int before = broker_.open_sockets();
+  const auto client = broker_.connect();
+  client->channel(1).send(amqp_test::basic_consume("q", {.no_ack = true}));
+  channel.await_consumers("q", 1);
+  client->send(0, amqp_test::connection_close());
+  channel.await_consumers("q", 0);
+  EXPECT_EQ(broker_.open_sockets(), before + 1);
+  EXPECT_TRUE(e2e::eventually(Seconds(15), [&] { return broker_.open_sockets() == before; }));
+}
+
 TEST_F(HostileClients, WhoAsksAndNeverReadsTheAnswersIsHeldBack) {
   const auto client = broker_.connect();
   Channel channel = client->channel(1);
@@ -125,28 +142,120 @@ TEST_F(HostileClients, ManyQueuesOfOneClientAreTaken) {
   client->close();
 }
 
-TEST_F(HostileClients, MessagesThatExpireAllAtOnceMoveAFewAtATime) {
+// Dead letters of many messages at once: a few a turn, by everything that they hold.
+class DeadLetters : public HostileClients {
+ protected:
+  DeadLetters() {
+    channel_.declare("dead", {.durable = true});
+    channel_.declare("q", {.durable = true,
+                           .arguments = {{"x-dead-letter-exchange", ""},
+                                         {"x-dead-letter-routing-key", "dead"}}});
+    channel_.confirm_select();
+  }
+
+  void publish(int count, const std::string& body, const amqp_test::Properties& properties) {
+    for (int i = 0; i < count; ++i) channel_.publish("q", body, properties);
+    EXPECT_TRUE(channel_.confirms().empty());
+  }
+  void expect_dead(uint32_t count) {
+    EXPECT_TRUE(e2e::eventually(Seconds(60), [&] {
+      expect_served();
+      expect_growth_below(100 * kMiB);
+      return channel_.ready("dead") == count;
+    }));
+    EXPECT_EQ(channel_.ready("q"), 0u);
+  }
+  // Only what is at the head expires: all at once when the first one goes.
+  void expect_expiry(int count, const std::string& body, amqp_test::Properties properties) {
+    publish(1, "first", amqp_test::persistent());
+    properties.expiration = "1";
+    publish(count, body, properties);
+    EXPECT_EQ(channel_.get("q").value().body, "first");
+    expect_dead(count);
+  }
+
+  std::unique_ptr<Client> client_ = broker_.connect();
+  Channel channel_ = client_->channel(1);
+};
+
+TEST_F(DeadLetters, OfMessagesThatExpireAllAtOnce) {
+  expect_expiry(1500, std::string(100'000, 'x'), amqp_test::persistent());
+}
+
+// Bodies alone counted.
+TEST_F(DeadLetters, OfManyHeadersThatExpireAllAtOnce) {
+  auto properties = amqp_test::persistent();
+  properties.headers.emplace();
+  for (int i = 0; i < 12'000; ++i) properties.headers->push_back({std::to_string(i), true});
+  expect_expiry(1000, "", properties);
+}
+
+// All of them were read, and written again, in one turn.
+TEST_F(DeadLetters, OfMessagesThatAreRejectedAllAtOnce) {
   constexpr int kMessages = 1500;
+  publish(kMessages, std::string(100'000, 'x'), amqp_test::persistent());
+  for (int i = 0; i < kMessages; ++i) channel_.get("q", false).value();
+  channel_.nack(0, {.multiple = true, .requeue = false});
+  expect_dead(kMessages);
+}
+
+// Each acknowledgement was put back among all deliveries: 16 s, in which nobody was served.
+TEST_F(HostileClients, ManyAcknowledgementsAreRolledBackAtOnce) {
+  constexpr int kMessages = 80'000;
   const auto client = broker_.connect();
   Channel channel = client->channel(1);
-  channel.declare("dead", {.durable = true});
-  channel.declare(
-      "q", {.durable = true,
-            .arguments = {{"x-dead-letter-exchange", ""}, {"x-dead-letter-routing-key", "dead"}}});
-  channel.confirm_select();
-  // Only what is at the head expires: all at once when the first one goes.
-  channel.publish("q", "first", amqp_test::persistent());
-  amqp_test::Properties soon_over = amqp_test::persistent();
-  soon_over.expiration = "1";
-  for (int i = 0; i < kMessages; ++i) channel.publish("q", std::string(100'000, 'x'), soon_over);
-  EXPECT_TRUE(channel.confirms().empty());
-  EXPECT_EQ(channel.get("q").value().body, "first");
-  EXPECT_TRUE(e2e::eventually(Seconds(120), [&] {
-    expect_served();
-    expect_growth_below(100 * kMiB);
-    return channel.ready("dead") == kMessages;
-  }));
-  EXPECT_EQ(channel.ready("q"), 0u);
+  channel.declare("q");
+  for (int i = 0; i < kMessages; ++i) channel.publish("q", "");
+  channel.call(amqp_test::tx_select());
+  channel.consume("q");
+  channel.deliveries(kMessages);
+  for (int i = 1; i <= kMessages / 2; ++i) channel.ack(i);
+  channel.send(amqp_test::tx_rollback());
+  expect_served();
+  channel.take(AMQP_TX_ROLLBACK_OK_METHOD);
+}
+
+// The headers were indexed again for each binding.
+TEST_F(HostileClients, ThousandsOfHeadersMeetThousandsOfBindings) {
+  const auto client = broker_.connect();
+  Channel channel = client->channel(1);
+  channel.declare("q");
+  amqp_test::Table wanted;
+  for (int i = 0; i < 17; ++i) wanted.push_back({"h" + std::to_string(i), true});
+  wanted.push_back({"never", true});
+  for (int i = 0; i < 1000; ++i) {
+    channel.send(amqp_test::queue_bind("q", "amq.headers", std::to_string(i), wanted));
+  }
+  channel.sync();
+  amqp_test::Properties many;
+  many.headers.emplace();
+  for (int i = 0; i < 12'000; ++i) many.headers->push_back({"h" + std::to_string(i), true});
+  for (int i = 0; i < 10; ++i) channel.publish("amq.headers", "", "", many);
+  expect_served();
+  channel.sync();
+}
+
+// Every key was matched by exchanges that look at none, and by all patterns of a topic exchange.
+TEST_F(HostileClients, ThousandsOfCopyKeysMeetThousandsOfQueues) {
+  const auto client = broker_.connect();
+  Channel channel = client->channel(1);
+  for (int i = 0; i < 2000; ++i) {
+    const std::string queue = "copies." + std::to_string(i);
+    channel.send(amqp_test::queue_declare(queue, {.exclusive = true}));
+    channel.send(amqp_test::queue_bind(queue, "amq.fanout", ""));
+    channel.send(amqp_test::queue_bind(queue, "amq.topic", "#"));
+  }
+  channel.sync();
+  std::vector<amqp_test::Value> keys;
+  for (int i = 0; i < 10'000; ++i) keys.emplace_back(std::to_string(i));
+  const amqp_test::Properties copies{.headers = amqp_test::Table{{"CC", keys}}};
+  for (int i = 0; i < 30; ++i) {
+    channel.publish("amq.fanout", "", "", copies);
+    channel.publish("amq.topic", "", "", copies);
+  }
+  expect_served();
+  channel.sync();
+  expect_growth_below(128 * kMiB);
 }
 
 TEST_F(HostileClients, AChainOfAutoDeleteExchangesGoesOneAfterTheOther) {
