@@ -45,7 +45,7 @@ class Stream final : public Queue {
   void put_back(Entry entry) override;
   uint64_t first_offset() const { return offset_of(items_.begin()); }
   uint64_t offset_at(int64_t published_at) const;
-  uint64_t offset_of(std::deque<Item>::const_iterator item) const {
+  uint64_t offset_of(const std::deque<Item>::const_iterator& item) const {
     return item == items_.end() ? next_offset_ : item->offset;
   }
   void drop_old();

@@ -119,7 +119,8 @@ TEST_F(MessageStoreTest, RecoveryTakesMemoryForWhatWaitsOnly) {
   const size_t before = memory_kib("VmRSS");
   MessageStore store({log_options, 1 << 20}, {});
   const auto recovered = store.recover();
-  EXPECT_LT(memory_kib("VmHWM"), before + (20U << 10)) << "beside 90 MiB of messages and settlements";
+  EXPECT_LT(memory_kib("VmHWM"), before + (20U << 10))
+      << "beside 90 MiB of messages and settlements";
   const auto& queue = recovered.queues.at(1);
   ASSERT_EQ(queue.messages.size(), 1U);
   EXPECT_EQ(queue.messages[0].seq, kFirst);
