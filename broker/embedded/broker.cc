@@ -27,6 +27,8 @@ constexpr size_t kOverloadBytes = 32 << 20;
 constexpr size_t kRelievedBytes = 16 << 20;
 constexpr size_t kMostUnwrittenBytes = 128 << 20;
 constexpr int64_t kMostReceivingBytes = 1LL << 30;
+// Not yet sent to clients, on all connections.
+constexpr int64_t kCrowdedBytes = 256 << 20;
 constexpr Millis kSecond{1000};
 // For clients to answer connection.close.
 constexpr Millis kGoodbye{500};
@@ -53,6 +55,8 @@ class Broker::Core final : public ConnectionHost, public Turn {
   bool has_failed() const override { return state_ == Log::State::kFailed; }
   Load load() const override { return load_; }
   bool receiving(int64_t more_bytes) override;
+  void unsent(int64_t more_bytes) override { unsent_ += more_bytes; }
+  bool is_crowded() const override { return unsent_ > kCrowdedBytes; }
   void ended(Connection& connection) override;
 
   // --- Turn
@@ -99,6 +103,7 @@ class Broker::Core final : public ConnectionHost, public Turn {
   std::optional<std::string> blocked_;
   Load load_ = Load::kNormal;
   int64_t receiving_ = 0;
+  int64_t unsent_ = 0;
 
   Deadlines deadlines_;
   boost::asio::steady_timer deadline_timer_{io_};
@@ -359,6 +364,7 @@ void Broker::Core::update_metrics() {
 void Broker::Core::each_second() {
   check_disk();
   update_metrics();
+  for (const auto& [connection, hold] : connections_) connection->shrink();
   second_timer_.expires_after(kSecond);
   second_timer_.async_wait([this](boost::system::error_code cancelled) {
     if (!cancelled && !stopping_) each_second();

@@ -505,6 +505,7 @@ Channel::Written Channel::write_content_of(const Entry& entry, const Queue* queu
   } else {
     write_content(host_.output(), number, host_.frame_max(), content.properties, content.body);
   }
+  host_.content_written();
   return Written::kYes;
 }
 
@@ -698,6 +699,7 @@ void Channel::return_unroutable(const Publish& publish) {
     writer->short_string(publish.exchange).short_string(publish.routing_key);
   }
   write_content(host_.output(), number, host_.frame_max(), publish.properties, publish.body);
+  host_.content_written();
 }
 
 void Channel::write_confirms(uint64_t durable, std::string& out) {

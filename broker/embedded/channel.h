@@ -28,6 +28,8 @@ class ChannelHost {
   virtual MessageStore& store() = 0;
   // Frames that are sent at the end of this turn.
   virtual std::string& output() = 0;
+  // Content was appended to output().
+  virtual void content_written() = 0;
   // More than enough is unsent: deliveries wait.
   virtual bool is_full() const = 0;
   // So much is unsent that nothing is read either.

@@ -6,6 +6,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/write.hpp>
 #include <cstring>
+#include <utility>
 
 #include "broker/embedded/handshake.h"
 
@@ -28,6 +29,10 @@ constexpr size_t kFullBytes = 512 << 10;
 // Requests too: their answers are larger than they are. More than above, because a client may write
 // a lot before it reads.
 constexpr size_t kOverfullBytes = 16 << 20;
+// Of both of them where all connections together have too much unsent.
+constexpr size_t kCrowdedPart = 16;
+constexpr size_t kIdleBufferBytes = 64 << 10;
+constexpr size_t kMostWriteBytes = 64 << 10;  // At once.
 // Of messages that are not complete or not committed, so that no client takes all there is for all.
 constexpr int64_t kMostReceivingHere = 512LL << 20;
 
@@ -80,12 +85,19 @@ void Connection::read() {
       [self = shared_from_this()](boost::system::error_code error, size_t bytes) {
         self->reading_ = false;
         if (self->state_ == State::kEnded) return;
+        if (error == boost::asio::error::operation_aborted) {  // By shrink().
+          self->input_.clear();
+          self->input_.shrink_to_fit();
+          self->read();
+          return;
+        }
         if (error) {
           self->drop(error == boost::asio::error::eof ? "the client closed the socket"
                                                       : error.message());
           return;
         }
-        self->received_ = true;
+        self->is_heard_ = true;
+        self->was_active_ = true;
         self->input_end_ += bytes;
         self->process();
       });
@@ -288,14 +300,15 @@ void Connection::open(WireReader& arguments) {
 }
 
 // Twice an interval one is sent, for some clients give up after one interval of silence, and four
-// without anything received end it. It goes before what waits for the disk.
+// without anything received end it; where nothing is read because too much is unsent, without
+// anything sent. It goes before what waits for the disk.
 void Connection::beat() {
   timer_.expires_after(heartbeat_ / 2);
   timer_.async_wait([self = shared_from_this()](boost::system::error_code error) {
     if (error || self->state_ != State::kRunning) return;
-    const bool listens = self->reading_;
-    self->silent_beats_ = self->received_ || !listens ? 0 : self->silent_beats_ + 1;
-    self->received_ = false;
+    const bool listens = self->reading_ || (self->is_writing_ && self->is_overfull());
+    self->silent_beats_ = self->is_heard_ || !listens ? 0 : self->silent_beats_ + 1;
+    self->is_heard_ = false;
     if (self->silent_beats_ >= 4) {
       self->drop("missed heartbeats from the client");
       return;
@@ -415,13 +428,23 @@ std::string& Connection::output() {
   return output_;
 }
 
+size_t Connection::allowed(size_t bytes) const {
+  return host_.is_crowded() ? bytes / kCrowdedPart : bytes;
+}
+
+// Whoever is full has something to send, and goes on when that was.
 bool Connection::is_full() const {
-  if (output_.size() + writing_.size() < kFullBytes) return false;
+  if (unsent() < allowed(kFullBytes)) return false;
   was_full_ = true;
   return true;
 }
 
-bool Connection::is_overfull() const { return output_.size() + writing_.size() >= kOverfullBytes; }
+bool Connection::is_overfull() const { return unsent() >= allowed(kOverfullBytes); }
+
+void Connection::count_unsent() {
+  host_.unsent(static_cast<int64_t>(unsent()) - static_cast<int64_t>(counted_unsent_));
+  counted_unsent_ = unsent();
+}
 
 void Connection::send_when_durable() {
   if (host_.has_failed()) {
@@ -463,6 +486,7 @@ void Connection::send() {
     waits = waits || channel->waits_for_confirms();
   }
   if (waits) host_.tell_durable(*this);
+  count_unsent();
   write_now();
 }
 
@@ -476,6 +500,10 @@ void Connection::write() {
   is_writing_ = true;
   boost::asio::async_write(
       socket_, boost::asio::buffer(writing_),
+      [this](boost::system::error_code error, size_t bytes) {
+        if (bytes > 0 && is_overfull()) is_heard_ = true;
+        return error ? 0 : kMostWriteBytes;
+      },
       [self = shared_from_this()](boost::system::error_code error, size_t /*bytes*/) {
         self->is_writing_ = false;
         self->writing_.clear();
@@ -489,17 +517,29 @@ void Connection::write() {
 }
 
 void Connection::written() {
-  if (writing_.capacity() > 2 * kFullBytes) writing_ = {};
+  was_active_ = true;
+  if (writing_.capacity() > 2 * kFullBytes) writing_.shrink_to_fit();
+  count_unsent();
   if (ends_when_written_ && output_.empty()) {
     drop("");
     return;
   }
   write_now();
-  if (!was_full_ || output_.size() + writing_.size() >= kFullBytes) return;
-  was_full_ = false;
+  if (!std::exchange(was_full_, false) || is_full()) return;
   for (const auto& [number, channel] : channels_) channel->drained();
   host_.send_later(*this);
   resume();
+}
+
+void Connection::shrink() {
+  if (std::exchange(was_active_, false) || is_writing_ || unsent() > 0) return;
+  for (auto* const buffer : {&output_, &writing_}) {
+    if (buffer->capacity() > kIdleBufferBytes) buffer->shrink_to_fit();
+  }
+  if (!reading_ || input_.size() <= kIdleBufferBytes || input_begin_ < input_end_) return;
+  input_begin_ = input_end_ = 0;
+  boost::system::error_code ignored;
+  socket_.cancel(ignored);  // The buffer that is read into cannot be given back.
 }
 
 // --- Backpressure
@@ -593,6 +633,7 @@ void Connection::drop(const std::string& why) {
   state_ = State::kEnded;
   timer_.cancel();
   channels_.clear();
+  host_.unsent(-static_cast<int64_t>(std::exchange(counted_unsent_, 0)));
   if (vhost_ != nullptr) vhost_->delete_exclusive_queues(id_);
   boost::system::error_code error;
   socket_.close(error);

@@ -40,6 +40,8 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   void unblocked();
   // What held it back may be over.
   void resume();
+  // Each second: what a burst has made of its buffers is given back when it is over.
+  void shrink();
 
   // --- ChannelHost
   uint64_t connection_id() const override { return id_; }
@@ -49,6 +51,7 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   VirtualHost& virtual_host() override { return *vhost_; }
   MessageStore& store() override;
   std::string& output() override;
+  void content_written() override { count_unsent(); }
   bool is_full() const override;
   bool is_overfull() const override;
   void send_when_durable() override;
@@ -82,6 +85,9 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   void write_now();
   void write();
   void written();
+  size_t unsent() const { return output_.size() + writing_.size(); }
+  void count_unsent();
+  size_t allowed(size_t bytes) const;
   bool is_held() const { return held_until_.has_value(); }
 
   const uint64_t id_;
@@ -108,6 +114,8 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   std::string output_;
   std::string writing_;
   bool is_writing_ = false;
+  size_t counted_unsent_ = 0;  // By the broker, of this connection.
+  bool was_active_ = false;    // In this second.
   mutable bool was_full_ = false;
   bool ends_when_written_ = false;
   bool is_unreadable_ = false;          // After a broken frame, until close-ok.
@@ -119,7 +127,7 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
 
   boost::asio::steady_timer timer_;  // Of the handshake, of heartbeats, then of closing.
   Millis heartbeat_{0};
-  bool received_ = false;  // Since the last beat.
+  bool is_heard_ = false;  // Since the last beat.
   int silent_beats_ = 0;
 };
 

@@ -37,6 +37,10 @@ class ConnectionHost {
   virtual Load load() const = 0;
   // Bytes of content being received on all connections. False: they are too many.
   virtual bool receiving(int64_t more_bytes) = 0;
+  // Bytes written for clients and not sent yet, on all connections.
+  virtual void unsent(int64_t more_bytes) = 0;
+  // They are so many that each connection has to do with a small buffer.
+  virtual bool is_crowded() const = 0;
   virtual void ended(Connection& connection) = 0;
 };
 

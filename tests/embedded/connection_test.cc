@@ -9,6 +9,8 @@
 #include <boost/asio/write.hpp>
 #include <functional>
 #include <string>
+#include <unordered_set>
+#include <utility>
 
 #include "tests/broker/temp_folder.h"
 
@@ -41,19 +43,28 @@ class ScriptedBroker : public ConnectionHost, public Turn {
     received_bytes += more_bytes;
     return true;
   }
+  void unsent(int64_t more_bytes) override { unsent_bytes += more_bytes; }
+  bool is_crowded() const override { return crowded; }
   void ended(Connection& /*connection*/) override {}
-  void wake(Queue& /*queue*/) override {}
+  void wake(Queue& queue) override { woken_.insert(&queue); }
   void call_at(Queue& /*queue*/, SteadyClock::time_point /*when*/) override {}
+
+  void pump() {
+    for (auto* const queue : std::exchange(woken_, {})) queue->pump();
+  }
 
   uint64_t durable_up_to = 0;
   int64_t received_bytes = 0;  // Of messages that are not all there yet.
-  bool waits = false;          // The connection asked to be told of what is durable.
+  int64_t unsent_bytes = 0;
+  bool crowded = false;
+  bool waits = false;  // The connection asked to be told of what is durable.
 
  private:
   MessageStore store_;
   uint64_t next_queue_id_ = 1;
   VirtualHost vhost_;
   const std::optional<std::string> blocked_;
+  std::unordered_set<Queue*> woken_;
 };
 
 // What a client sends to open channel 1.
@@ -158,6 +169,45 @@ TEST_F(ConnectionTest, UncommittedMessagesCountAsBeingReceived) {
   EXPECT_TRUE(runs_until([this] { return broker_.received_bytes > 10'000; }));
   connection_->drop("");
   EXPECT_EQ(broker_.received_bytes, 0);
+}
+
+// Nothing bounded what all connections together had to send.
+TEST_F(ConnectionTest, WhereMuchIsUnsentEachHasLittleAndAllOfItComes) {
+  constexpr int kMessages = 20;
+  const std::string body(20'000, 'b');
+  std::string out = opened_channel();
+  {
+    MethodWriter writer(out, 1, AMQP_QUEUE_DECLARE_METHOD);
+    writer->u16(0).short_string("q").octet(0);
+    FieldTable().write(*writer);
+  }
+  for (int i = 0; i < kMessages; ++i) {
+    MethodWriter(out, 1, AMQP_BASIC_PUBLISH_METHOD)
+        ->u16(0)
+        .short_string("")
+        .short_string("q")
+        .octet(0);
+    write_content(out, 1, 131'072, Properties().write(), body);
+  }
+  {
+    constexpr uint8_t kNoAck = 2;
+    MethodWriter writer(out, 1, AMQP_BASIC_CONSUME_METHOD);
+    writer->u16(0).short_string("q").short_string("tag").octet(kNoAck);
+    FieldTable().write(*writer);
+  }
+  broker_.crowded = true;
+  send(out);
+  size_t received = 0;
+  EXPECT_TRUE(runs_until([&] {
+    broker_.pump();
+    EXPECT_LT(broker_.unsent_bytes, 60'000);
+    connection_->send();
+    io_.poll();
+    std::string read(client_.available(), '\0');
+    received += client_.read_some(boost::asio::buffer(read));
+    return received > kMessages * body.size();
+  }));
+  EXPECT_EQ(broker_.unsent_bytes, 0);
 }
 
 TEST_F(ConnectionTest, AsksTheSystemWhetherAnIdleClientIsThere) {

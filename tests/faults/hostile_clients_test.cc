@@ -85,21 +85,57 @@ TEST_F(HostileClients, AConsumerThatNeverReadsHoldsNoMemory) {
   expect_growth_below(128 * kMiB);
 }
 
-// The answer could not be sent, and the connection stayed with all that was to be sent before.
+// Buffers stayed as large as they once had to be.
+TEST_F(HostileClients, AnIdleConnectionGivesItsBuffersBack) {
+  const std::string body(400'000, 'x');
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 100; ++i) {
+    clients.push_back(broker_.connect());
+    Channel channel = clients.back()->channel(1);
+    const std::string queue = channel.declare("").name;
+    for (int twice = 0; twice < 2; ++twice) {
+      channel.publish(queue, body);
+      EXPECT_EQ(channel.get(queue).value().body, body);
+    }
+    channel.call(amqp_test::queue_delete(queue));
+  }
+  EXPECT_TRUE(e2e::eventually(Seconds(10), [&] {
+    return broker_.resident_bytes() < idle_bytes_ + 40 * kMiB * kSlack;
+  })) << broker_.resident_bytes();
+  for (const auto& client : clients) client->channel(2);
+}
+
+// Answers could not be sent, and the connection stayed with all that was to be sent before.
 TEST_F(HostileClients, WhoClosesAndNeverReadsIsGoneSoon) {
   const auto other = broker_.connect();
   Channel channel = other->channel(1);
   channel.declare("q");
-  channel.publish("q", std::string(30 * kMiB, 'x'));  // More than the system takes.
+  channel.publish("q", std::string(15 * kMiB, 'x'));  // More than the system takes.
   channel.await_ready("q", 1);
   const int before = broker_.open_sockets();
   const auto client = broker_.connect();
   client->channel(1).send(amqp_test::basic_consume("q", {.no_ack = true}));
-  channel.await_consumers("q", 1);
+  channel.await_ready("q", 0);
   client->send(0, amqp_test::connection_close());
   channel.await_consumers("q", 0);
   EXPECT_EQ(broker_.open_sockets(), before + 1);
   EXPECT_TRUE(e2e::eventually(Seconds(15), [&] { return broker_.open_sockets() == before; }));
+}
+
+// With so much unsent nothing is read, and heartbeats that do not come were not missed.
+TEST_F(HostileClients, WhoNeverReadsMissesHeartbeats) {
+  const auto other = broker_.connect();
+  Channel channel = other->channel(1);
+  channel.declare("q");
+  channel.publish("q", std::string(40 * kMiB, 'x'));
+  channel.await_ready("q", 1);
+  const int before = broker_.open_sockets();
+  const auto client = broker_.connect({.heartbeat_s = 1});
+  client->channel(1).send(amqp_test::basic_consume("q"));
+  channel.await_ready("q", 0);
+  client->send(0, amqp_test::connection_close());
+  EXPECT_TRUE(e2e::eventually(Seconds(15), [&] { return broker_.open_sockets() == before; }));
+  EXPECT_EQ(channel.ready("q"), 1u);
 }
 
 TEST_F(HostileClients, WhoAsksAndNeverReadsTheAnswersIsHeldBack) {
