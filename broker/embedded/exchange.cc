@@ -1,6 +1,6 @@
 #include "broker/embedded/exchange.h"
 
-#include <algorithm>
+#include <boost/container_hash/hash.hpp>
 
 #include "broker/embedded/queue.h"
 
@@ -33,6 +33,33 @@ void check_headers_arguments(const FieldTable& arguments) {
 }
 
 }  // namespace
+
+void add_to(BindingList& list, size_t Binding::*index, Binding& binding) {
+  binding.*index = list.size();
+  list.push_back(&binding);
+}
+
+void take_from(BindingList& list, size_t Binding::*index, Binding& binding) {
+  Binding* const last = list.back();
+  last->*index = binding.*index;
+  list[binding.*index] = last;
+  list.pop_back();
+}
+
+size_t BindingHash::operator()(const BindingKey& key) const {
+  size_t seed = hash_of(key.arguments);
+  boost::hash_combine(seed, key.queue);
+  boost::hash_combine(seed, key.exchange);
+  boost::hash_combine(seed, StringHash()(key.routing_key));
+  return seed;
+}
+
+size_t BindingHash::operator()(const Binding* binding) const { return (*this)(binding->key()); }
+
+bool SameBinding::operator()(const BindingKey& key, const Binding* binding) const {
+  return key.queue == binding->queue && key.exchange == binding->exchange &&
+         key.routing_key == binding->routing_key && key.arguments == binding->arguments;
+}
 
 const FieldTable& RoutingHeaders::table() {
   if (!table_) table_ = properties_.header_table();
@@ -68,21 +95,9 @@ Exchange::Exchange(ExchangeRecord properties, Type type, bool durable)
 
 Exchange::~Exchange() = default;
 
-Binding* Exchange::find(const Queue* queue, const Exchange* exchange, std::string_view routing_key,
-                        const FieldTable& arguments) {
-  const auto same = [&](const Binding& binding) {
-    return binding.goes_to(queue, exchange) && binding.routing_key == routing_key &&
-           binding.arguments == arguments;
-  };
-  if (type_ == Type::kDirect) {  // Whose bindings may be very many.
-    const auto found = by_key_.find(routing_key);
-    if (found == by_key_.end()) return nullptr;
-    const auto binding =
-        std::ranges::find_if(found->second, [&](const Binding* each) { return same(*each); });
-    return binding == found->second.end() ? nullptr : *binding;
-  }
-  const auto found = std::ranges::find_if(bindings_, same);
-  return found == bindings_.end() ? nullptr : &*found;
+Binding* Exchange::find(const BindingKey& key) const {
+  const auto found = by_all_.find(key);
+  return found == by_all_.end() ? nullptr : *found;
 }
 
 Binding& Exchange::bind(Queue* queue, Exchange* exchange, std::string_view routing_key,
@@ -95,22 +110,20 @@ Binding& Exchange::bind(Queue* queue, Exchange* exchange, std::string_view routi
   binding.exchange = exchange;
   binding.routing_key = routing_key;
   binding.arguments = std::move(arguments);
-  index(binding);
+  by_all_.insert(&binding);
+  if (type_ == Type::kDirect) add_to(by_key_[binding.routing_key], &Binding::at_source, binding);
+  if (type_ == Type::kTopic) by_pattern_.add(binding.routing_key, binding);
   return binding;
-}
-
-void Exchange::index(Binding& binding) {
-  if (type_ == Type::kDirect) by_key_[binding.routing_key].push_back(&binding);
-  if (type_ == Type::kTopic) by_pattern_.add(binding.routing_key, &binding);
 }
 
 void Exchange::unbind(Binding& binding) {
   if (type_ == Type::kDirect) {
     const auto found = by_key_.find(binding.routing_key);
-    std::erase(found->second, &binding);
+    take_from(found->second, &Binding::at_source, binding);
     if (found->second.empty()) by_key_.erase(found);
   }
-  if (type_ == Type::kTopic) by_pattern_.remove(binding.routing_key, &binding);
+  if (type_ == Type::kTopic) by_pattern_.remove(binding.routing_key, binding);
+  by_all_.erase(&binding);
   bindings_.erase(binding.place);
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "broker/embedded/field_table.h"
@@ -21,6 +22,14 @@ namespace postoffice::embedded {
 class Exchange;
 class Queue;
 
+// What tells a binding from the others of its exchange; views.
+struct BindingKey {
+  const Queue* queue = nullptr;
+  const Exchange* exchange = nullptr;
+  std::string_view routing_key;
+  const FieldTable& arguments;
+};
+
 // From an exchange to a queue or to another exchange.
 class Binding final : public Logged {
  public:
@@ -31,13 +40,30 @@ class Binding final : public Logged {
   FieldTable arguments;
 
   std::list<Binding>::iterator place;  // Among its source's.
+  size_t at_source = 0;                // In the list that its source finds it by.
+  size_t at_destination = 0;           // In the list of what leads there.
 
-  bool goes_to(const Queue* to_queue, const Exchange* to_exchange) const {
-    return queue == to_queue && exchange == to_exchange;
-  }
+  BindingKey key() const { return {queue, exchange, routing_key, arguments}; }
   // Names in the record come from both ends.
   BindingRecord as_record() const;
   std::string record() const override { return as_record().write(RecordType::kBinding); }
+};
+
+// Bindings in no order. Each knows its index, so that it is taken out of a million as of one.
+using BindingList = std::vector<Binding*>;
+void add_to(BindingList& list, size_t Binding::*index, Binding& binding);
+void take_from(BindingList& list, size_t Binding::*index, Binding& binding);
+
+struct BindingHash {
+  using is_transparent = void;  // NOLINT(readability-identifier-naming): the standard's name.
+  size_t operator()(const BindingKey& key) const;
+  size_t operator()(const Binding* binding) const;
+};
+
+struct SameBinding {
+  using is_transparent = void;  // NOLINT(readability-identifier-naming): the standard's name.
+  bool operator()(const Binding* left, const Binding* right) const { return left == right; }
+  bool operator()(const BindingKey& key, const Binding* binding) const;
 };
 
 // A message's headers: read, and indexed by name, when they are first asked for. A message may have
@@ -83,8 +109,7 @@ class Exchange final : public Logged {
 
   bool has_bindings() const { return !bindings_.empty(); }
   const std::list<Binding>& bindings() const { return bindings_; }
-  Binding* find(const Queue* queue, const Exchange* exchange, std::string_view routing_key,
-                const FieldTable& arguments);
+  Binding* find(const BindingKey& key) const;
   // Throws ChannelError (406) when a headers exchange's arguments are wrong.
   Binding& bind(Queue* queue, Exchange* exchange, std::string_view routing_key,
                 FieldTable arguments);
@@ -95,18 +120,17 @@ class Exchange final : public Logged {
 
   std::string record() const override { return properties_.write(); }
 
-  std::vector<Binding*> incoming;  // From other exchanges.
-  uint64_t routed = 0;             // The routing that came here last.
+  BindingList incoming;  // From other exchanges.
+  uint64_t routed = 0;   // The routing that came here last.
 
  private:
-  void index(Binding& binding);
-
   const ExchangeRecord properties_;
   const Type type_;
   const bool durable_;
   std::list<Binding> bindings_;
-  StringMap<std::vector<Binding*>> by_key_;  // Of a direct exchange.
-  TopicTrie by_pattern_;                     // Of a topic exchange.
+  std::unordered_set<Binding*, BindingHash, SameBinding> by_all_;
+  StringMap<BindingList> by_key_;  // Of a direct exchange.
+  TopicTrie by_pattern_;           // Of a topic exchange.
 };
 
 }  // namespace postoffice::embedded

@@ -1,6 +1,7 @@
 #include "broker/embedded/field_table.h"
 
 #include <algorithm>
+#include <boost/container_hash/hash.hpp>
 
 namespace postoffice::embedded {
 namespace {
@@ -287,6 +288,31 @@ bool operator==(const FieldEntry& left, const FieldEntry& right) {
 
 bool operator==(const FieldTable& left, const FieldTable& right) {
   return std::ranges::equal(left, right);
+}
+
+size_t hash_of(const FieldValue& value) {
+  if (const auto integer = value.integer()) return std::hash<int64_t>()(*integer);
+  if (const auto* const bytes = std::get_if<std::string>(&value.value)) {
+    return std::hash<std::string>()(*bytes);
+  }
+  if (const auto* const number = std::get_if<double>(&value.value)) {
+    return std::hash<double>()(*number);
+  }
+  if (const auto* const table = std::get_if<FieldTable>(&value.value)) return hash_of(*table);
+  size_t seed = 0;
+  if (const auto* const array = std::get_if<FieldArray>(&value.value)) {
+    for (const auto& item : *array) boost::hash_combine(seed, hash_of(item));
+  }
+  return seed;
+}
+
+size_t hash_of(const FieldTable& table) {
+  size_t seed = 0;
+  for (const auto& [name, value] : table) {
+    boost::hash_combine(seed, std::hash<std::string>()(name));
+    boost::hash_combine(seed, hash_of(value));
+  }
+  return seed;
 }
 
 }  // namespace postoffice::embedded

@@ -76,5 +76,8 @@ struct FieldEntry {
 bool operator==(const FieldValue& left, const FieldValue& right);
 bool operator==(const FieldEntry& left, const FieldEntry& right);
 bool operator==(const FieldTable& left, const FieldTable& right);
+// The same of equal ones.
+size_t hash_of(const FieldValue& value);
+size_t hash_of(const FieldTable& table);
 
 }  // namespace postoffice::embedded

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "broker/embedded/exchange.h"
+
 namespace postoffice::embedded {
 namespace {
 
@@ -18,7 +20,7 @@ std::vector<std::string_view> words_of(std::string_view key) {
 
 }  // namespace
 
-void TopicTrie::add(std::string_view pattern, Binding* binding) {
+void TopicTrie::add(std::string_view pattern, Binding& binding) {
   Node* node = &root_;
   for (const auto word : words_of(pattern)) {
     auto& child = node->children.try_emplace(std::string(word)).first->second;
@@ -26,10 +28,10 @@ void TopicTrie::add(std::string_view pattern, Binding* binding) {
     child->is_hash = word == "#";
     node = child.get();
   }
-  node->bindings.push_back(binding);
+  add_to(node->bindings, &Binding::at_source, binding);
 }
 
-void TopicTrie::remove(std::string_view pattern, Binding* binding) {
+void TopicTrie::remove(std::string_view pattern, Binding& binding) {
   const auto words = words_of(pattern);
   std::vector<Node*> path = {&root_};
   for (const auto word : words) {
@@ -37,7 +39,7 @@ void TopicTrie::remove(std::string_view pattern, Binding* binding) {
     if (child == path.back()->children.end()) return;
     path.push_back(child->second.get());
   }
-  std::erase(path.back()->bindings, binding);
+  take_from(path.back()->bindings, &Binding::at_source, binding);
   for (size_t i = words.size(); i > 0; --i) {
     if (!path[i]->bindings.empty() || !path[i]->children.empty()) return;
     path[i - 1]->children.erase(path[i - 1]->children.find(words[i - 1]));

@@ -24,8 +24,8 @@ class Binding;
 // stands for one word, `#` for any number of them, none included. An empty key has no words.
 class TopicTrie {
  public:
-  void add(std::string_view pattern, Binding* binding);
-  void remove(std::string_view pattern, Binding* binding);
+  void add(std::string_view pattern, Binding& binding);
+  void remove(std::string_view pattern, Binding& binding);
   // Adds what matches any of these, each once.
   void match(std::span<const std::string_view> keys, std::vector<Binding*>& matching) const;
 

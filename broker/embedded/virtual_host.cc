@@ -262,7 +262,7 @@ VirtualHost::Declared VirtualHost::declare(const QueueDeclaration& declaration) 
                          declaration.durable);
   if (declaration.exclusive) {
     queue->owner = declaration.connection;
-    exclusive_[declaration.connection].push_back(name);
+    exclusive_[declaration.connection].insert(name);
   }
   if (queue->is_stored()) append(*queue);
   turn_.wake(*queue);
@@ -305,7 +305,7 @@ bool VirtualHost::remove_queue(Queue& queue) {
   queue.close();
   if (queue.owner != 0) {
     const auto owned = exclusive_.find(queue.owner);
-    if (owned != exclusive_.end()) std::erase(owned->second, queue.name());
+    if (owned != exclusive_.end()) owned->second.erase(queue.name());
   }
   if (!queue.is_stored()) return false;
   queue.leave_log();
@@ -337,8 +337,13 @@ bool VirtualHost::is_stored(const Binding& binding) {
 Binding& VirtualHost::add_binding(Exchange& source, Queue* queue, Exchange* exchange,
                                   std::string_view key, FieldTable arguments) {
   auto& binding = source.bind(queue, exchange, key, std::move(arguments));
-  (queue != nullptr ? queue->bindings : exchange->incoming).push_back(&binding);
+  add_to(leading_to(binding), &Binding::at_destination, binding);
   return binding;
+}
+
+// The list of those with the same destination.
+BindingList& VirtualHost::leading_to(const Binding& binding) {
+  return binding.queue != nullptr ? binding.queue->bindings : binding.exchange->incoming;
 }
 
 bool VirtualHost::bind(const BindingRequest& request) {
@@ -353,7 +358,7 @@ bool VirtualHost::bind(const BindingRequest& request) {
   if (request.source.empty() || (request.to_exchange && request.destination.empty())) {
     refuse_default_exchange();
   }
-  if (source.find(to_queue.get(), to_exchange, request.routing_key, request.arguments) != nullptr) {
+  if (source.find({to_queue.get(), to_exchange, request.routing_key, request.arguments})) {
     return waits_for_disk();
   }
   auto& binding =
@@ -377,7 +382,7 @@ bool VirtualHost::unbind(const BindingRequest& request) {
   }
   if (source == nullptr || (to_queue == nullptr && to_exchange == nullptr)) return waits_for_disk();
   auto* const binding =
-      source->find(to_queue.get(), to_exchange, request.routing_key, request.arguments);
+      source->find({to_queue.get(), to_exchange, request.routing_key, request.arguments});
   if (binding == nullptr) return waits_for_disk();
   const bool stored = is_stored(*binding);
   remove_binding(*binding);
@@ -388,8 +393,7 @@ void VirtualHost::remove_binding(Binding& binding) {
   if (is_stored(binding)) {
     append_record(binding.as_record().write(RecordType::kUnbound));
   }
-  std::erase(binding.queue != nullptr ? binding.queue->bindings : binding.exchange->incoming,
-             &binding);
+  take_from(leading_to(binding), &Binding::at_destination, binding);
   Exchange& source = *binding.source;
   source.unbind(binding);
   if (source.properties().auto_delete && !source.has_bindings()) {

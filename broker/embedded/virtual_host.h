@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "broker/embedded/exchange.h"
@@ -144,6 +146,7 @@ class VirtualHost final : public QueueHost {
   void remove_unused_exchanges();
   Binding& add_binding(Exchange& source, Queue* queue, Exchange* exchange, std::string_view key,
                        FieldTable arguments);
+  static BindingList& leading_to(const Binding& binding);
   static bool is_stored(const Binding& binding);
 
   Destinations route(Exchange& exchange, const RoutingInput& input);
@@ -161,7 +164,8 @@ class VirtualHost final : public QueueHost {
   uint64_t topology_at_ = 0;  // When the log is durable so far, all declared and deleted is.
   bool removing_unused_ = false;
   StringMap<std::shared_ptr<Consumer>> reply_to_;
-  std::unordered_map<uint64_t, std::vector<std::string>> exclusive_;  // Names, by connection.
+  std::unordered_map<uint64_t, std::unordered_set<std::string>>
+      exclusive_;  // Names, by connection.
   uint64_t routing_ = 0;
   std::vector<Binding*> matching_;
   std::vector<Exchange*> to_visit_;

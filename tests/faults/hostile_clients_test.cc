@@ -22,9 +22,11 @@ constexpr uint64_t kMiB = uint64_t{1} << 20;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr uint64_t kSlack = 16;
 constexpr int kManyQueues = 10'000;
+constexpr int kManyBindings = 10'000;
 #else
 constexpr uint64_t kSlack = 1;
 constexpr int kManyQueues = 100'000;
+constexpr int kManyBindings = 50'000;
 #endif
 
 class HostileClients : public testing::Test {
@@ -292,6 +294,25 @@ TEST_F(HostileClients, ThousandsOfCopyKeysMeetThousandsOfQueues) {
   expect_served();
   channel.sync();
   expect_growth_below(128 * kMiB);
+}
+
+// Binding, unbinding and deleting looked at all other bindings.
+TEST_F(HostileClients, ManyBindingsOfOneQueueComeAndGo) {
+  const auto client = broker_.connect();
+  Channel channel = client->channel(1);
+  const auto began = SteadyClock::now();
+  for (const std::string exchange : {"amq.topic", "amq.fanout", "amq.headers", "amq.direct"}) {
+    channel.declare("q");
+    for (int i = 0; i < kManyBindings; ++i) {
+      channel.send(amqp_test::queue_bind("q", exchange, "", {{"n", i}}));
+      if (i % 1000 == 0) channel.sync();
+    }
+    channel.sync();
+    channel.send(amqp_test::queue_delete("q"));
+    expect_served();
+    channel.take(AMQP_QUEUE_DELETE_OK_METHOD);
+  }
+  EXPECT_LT(SteadyClock::now() - began, Seconds(60));  // It was twice that.
 }
 
 TEST_F(HostileClients, AChainOfAutoDeleteExchangesGoesOneAfterTheOther) {
