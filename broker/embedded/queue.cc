@@ -191,14 +191,17 @@ void Queue::begin_dead_letters() {
   dead_letter_bytes_ = kDeadLetterBytes;
 }
 
-bool Queue::may_dead_letter(const Entry& entry) {
+bool Queue::has_room_for_dead_letter(const Entry& entry) {
   if (!arguments_.dead_letter_exchange) return true;
-  if (dead_letter_bytes_ <= 0 || host_.is_behind()) {
-    is_postponed_ = true;
-    return false;
-  }
+  if (dead_letter_bytes_ <= 0 || host_.is_behind()) return false;
   dead_letter_bytes_ -= kDeadLetterOverheadBytes + entry.message->content_bytes();
   return true;
+}
+
+bool Queue::may_dead_letter(const Entry& entry) {
+  if (has_room_for_dead_letter(entry)) return true;
+  is_postponed_ = true;
+  return false;
 }
 
 void Queue::on_time() {
@@ -222,7 +225,7 @@ void Queue::on_time() {
 }
 
 void Queue::try_dead_letters() {
-  while (untried_ > 0 && may_dead_letter(undeliverable_.front().first)) {
+  while (untried_ > 0 && has_room_for_dead_letter(undeliverable_.front().first)) {
     --untried_;
     auto [entry, reason] = std::move(undeliverable_.front());
     undeliverable_.pop_front();
@@ -239,11 +242,12 @@ void Queue::plan() {
     at(used_at_ + *arguments_.expires);
   }
   if (has_undeliverable()) at(retry_dead_letters_at_);
-  if (untried_ > 0) at(SteadyClock::now());
   if (is_paused_) at(goes_on_at_);
-  if (is_postponed_) {
-    const auto pause = host_.is_behind() ? kBehindPause : kDeadLetterPause;
-    host_.call_at(*this, SteadyClock::now() + pause);
+  if (untried_ > 0 || is_postponed_) {
+    at(SteadyClock::now() + (host_.is_behind() ? kBehindPause : kDeadLetterPause));
+  }
+  if (is_postponed_) {  // What has expired is planned for.
+    host_.call_at(*this, *next);
     return;
   }
   int64_t expires_at = 0;
@@ -314,7 +318,7 @@ void Queue::reject(const Entry& entry, DeathReason reason) {
     return;
   }
   // Behind those that wait, and no more in a turn than of others.
-  if (undeliverable_.empty() && may_dead_letter(entry)) {
+  if (undeliverable_.empty() && has_room_for_dead_letter(entry)) {
     dead_letter(entry, reason);
     return;
   }

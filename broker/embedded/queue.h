@@ -145,6 +145,7 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   // A turn dead-letters only so much: each letter is read, and waits in memory for the disk. False:
   // the rest is postponed.
   void begin_dead_letters();
+  bool has_room_for_dead_letter(const Entry& entry);
   bool may_dead_letter(const Entry& entry);
   void plan();
 
