@@ -123,6 +123,14 @@ void Connection::resume() {
 void Connection::process() {
   const auto hold = shared_from_this();
   if (is_unreadable_) skip_to_close_ok();
+  while (!process_frames()) {
+    if (is_unreadable_) skip_to_close_ok();
+  }
+  read();
+}
+
+// False: one was wrong, and the connection closes. What follows it may be close-ok already.
+bool Connection::process_frames() {
   try {
     while (state_ != State::kEnded && !is_unreadable_ && may_process()) {
       const std::string_view bytes(input_.data() + input_begin_, input_end_ - input_begin_);
@@ -137,11 +145,11 @@ void Connection::process() {
       input_begin_ += next.bytes;
       frame(next);
     }
+    return true;
   } catch (const ConnectionError& error) {
     close(error.code, error.what());
-    if (is_unreadable_) skip_to_close_ok();
+    return false;
   }
-  read();
 }
 
 // After a broken frame nobody knows where the next one begins; close-ok looks like nothing else.

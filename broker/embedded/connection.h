@@ -64,6 +64,7 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
 
   void read();
   void process();
+  bool process_frames();
   bool may_process() const;
   void skip_to_close_ok();
   void protocol_header();

@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/ip/v6_only.hpp>
-#include <chrono>
 
 #include "base/error.h"
 
@@ -14,7 +13,8 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr int kBacklog = 4096;
-constexpr std::chrono::milliseconds kShortage{100};
+constexpr Millis kShortage{100};
+constexpr Millis kComplaint{10'000};  // One in that time.
 
 }  // namespace
 
@@ -73,7 +73,10 @@ void Listener::accept(asio::ip::tcp::acceptor& acceptor) {
           return;
         }
         // ECONNABORTED and the like concern one connection; a shortage of files or memory passes.
-        spdlog::warn("broker: a connection could not be accepted: {}", error.message());
+        if (SteadyClock::now() >= complains_at_) {
+          spdlog::warn("broker: a connection could not be accepted: {}", error.message());
+          complains_at_ = SteadyClock::now() + kComplaint;
+        }
         auto timer = std::make_shared<asio::steady_timer>(io_, kShortage);
         timer->async_wait([this, timer, &acceptor](boost::system::error_code /*error*/) {
           if (!stopped_) accept(acceptor);

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "base/time.h"
+
 namespace postoffice::embedded {
 
 // Accepts connections on one port of several addresses, whatever errors accepting has: short of
@@ -34,6 +36,7 @@ class Listener {
   uint16_t port_;
   const Accepted accepted_;
   std::vector<std::unique_ptr<boost::asio::ip::tcp::acceptor>> acceptors_;
+  SteadyClock::time_point complains_at_{};
   bool stopped_ = false;
 };
 

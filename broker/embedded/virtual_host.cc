@@ -83,7 +83,7 @@ std::vector<std::string_view> keys_of(std::string_view key, const std::vector<st
   keys.insert(keys.end(), copies.begin(), copies.end());
   keys.insert(keys.end(), blind_copies.begin(), blind_copies.end());
   std::ranges::sort(keys);
-  keys.erase(std::ranges::unique(keys).begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
   return keys;
 }
 

@@ -45,7 +45,7 @@ class ScriptedBroker : public ConnectionHost, public Turn {
   }
   void unsent(int64_t more_bytes) override { unsent_bytes += more_bytes; }
   bool is_crowded() const override { return crowded; }
-  void ended(Connection& /*connection*/) override {}
+  void ended(Connection& /*connection*/) override { has_ended = true; }
   void wake(Queue& queue) override { woken_.insert(&queue); }
   void call_at(Queue& /*queue*/, SteadyClock::time_point /*when*/) override {}
 
@@ -57,6 +57,7 @@ class ScriptedBroker : public ConnectionHost, public Turn {
   int64_t received_bytes = 0;  // Of messages that are not all there yet.
   int64_t unsent_bytes = 0;
   bool crowded = false;
+  bool has_ended = false;
   bool waits = false;  // The connection asked to be told of what is durable.
 
  private:
@@ -208,6 +209,17 @@ TEST_F(ConnectionTest, WhereMuchIsUnsentEachHasLittleAndAllOfItComes) {
     return received > kMessages * body.size();
   }));
   EXPECT_EQ(broker_.unsent_bytes, 0);
+}
+
+// A close-ok that came with what was wrong waited for more bytes.
+TEST_F(ConnectionTest, CloseOkBehindAnErrorEndsIt) {
+  std::string out = opened_channel();
+  MethodWriter(out, 0, AMQP_CONNECTION_OPEN_METHOD)->short_string("/").short_string("").octet(0);
+  { const MethodWriter writer(out, 0, AMQP_CONNECTION_CLOSE_OK_METHOD); }
+  send(out);
+  const auto began = SteadyClock::now();
+  EXPECT_TRUE(runs_until([this] { return broker_.has_ended; }));
+  EXPECT_LT(SteadyClock::now() - began, Millis(3000));
 }
 
 TEST_F(ConnectionTest, AsksTheSystemWhetherAnIdleClientIsThere) {
