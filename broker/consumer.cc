@@ -29,6 +29,9 @@ constexpr Millis kLinger{200};
 // without a word, and forgets the queue's state: as many messages as the prefetch allows are
 // counted as delivered, and none is sent until the channel ends.
 constexpr Millis kMostIdle{5000};
+// Read at once where reading is off, which is when the broker was not heard of for long: all that
+// the socket holds, so that the broker can go on sending, and not all that it then sends.
+constexpr size_t kMostNotReadBytes = 1 << 20;
 constexpr size_t kMostReservedBytes = 16 << 20;  // A larger body grows as it comes.
 
 // RabbitMQ sends counts as 64-bit integers; other brokers may save bytes.
@@ -43,6 +46,12 @@ uint64_t to_count(const amqp_field_value_t& value) {
     default:
       return 0;
   }
+}
+
+size_t frame_bytes(const amqp_frame_t& frame) {
+  constexpr size_t kOtherBytes = 100;
+  return kOtherBytes +
+         (frame.frame_type == AMQP_FRAME_BODY ? frame.payload.body_fragment.len : size_t{0});
 }
 
 uint64_t delivery_count(const amqp_basic_properties_t& properties) {
@@ -273,6 +282,7 @@ void Consumer::Core::close_channel(AmqpConnection& connection) {
 // --- Receiving
 
 void Consumer::Core::receive(AmqpConnection& connection) {
+  size_t bytes = 0;
   while (const auto frame = connection.received_frame()) {
     if (frame->channel == channel_) {
       switch (frame->frame_type) {
@@ -290,8 +300,7 @@ void Consumer::Core::receive(AmqpConnection& connection) {
       }
     }
     connection.release_buffers();
-    // Where reading is off, one frame is enough of a sign that the broker lives.
-    if (!reading_ && !stopping_) return;
+    if (!reading_ && !stopping_ && (bytes += frame_bytes(*frame)) >= kMostNotReadBytes) return;
   }
 }
 

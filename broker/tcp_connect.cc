@@ -81,12 +81,17 @@ Addresses resolve(const std::string& host, uint16_t port, SteadyClock::time_poin
   return std::move(lookup->addresses);
 }
 
+// Of what a broker sends. More would only wait here when nobody reads, and RabbitMQ closes a
+// connection on which it could not go on sending for 30 s: all of it is read now and then.
+constexpr int kReceiveBufferBytes = 256 * 1024;
+
 // 0, or errno.
 int try_connect(const FileDescriptor& socket, const addrinfo& address,
                 SteadyClock::time_point deadline, const Interrupt* interrupt) {
   const int on = 1;
   setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   setsockopt(socket.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &kReceiveBufferBytes, sizeof kReceiveBufferBytes);
   if (connect(socket.get(), address.ai_addr, address.ai_addrlen) == 0) return 0;
   if (errno != EINPROGRESS) return errno;
   if (!wait_for(socket.get(), POLLOUT, deadline, interrupt)) return ETIMEDOUT;
