@@ -256,17 +256,23 @@ void HttpLoop::poll_listening(uint32_t events) {
 }
 
 bool HttpLoop::make_room() {
-  if (close_longest_idle()) return true;
   auto& lingering = list(State::kLingering);
-  auto& reading = list(State::kReading);
   if (!lingering.empty()) {
     close(lingering.front());
     return true;
   }
-  const auto hurried = now_ + options_.read_timeout - kUnhurried;
-  if (reading.empty() || reading.front().deadline_ > hurried) return false;
-  close(reading.front());
-  return true;
+  return close_longest_idle() || close_slowest(State::kReading, kUnhurried) ||
+         close_slowest(State::kReadingBody, options_.read_timeout);
+}
+
+// The one that has been in `state` for longest, if for so long.
+bool HttpLoop::close_slowest(State state, Millis at_least) {
+  if (list(state).empty()) return false;
+  HttpConnection& connection = list(state).front();
+  if (connection.deadline_ - timeout(state) + at_least > now_) return false;
+  read_from(connection);  // It may have arrived.
+  if (connection.state_ == state) close(connection);
+  return connection.state_ == State::kClosed;
 }
 
 bool HttpLoop::close_longest_idle() {

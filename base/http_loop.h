@@ -108,10 +108,11 @@ class HttpDirect {
 // timeouts, and takes leftovers of answers to slow clients. Idle and slow clients cost memory only,
 // never a thread.
 //
-// - Beyond `max_connections`, and when the process runs out of files or memory, the connection that
-//   has idled longest makes room; if none idles, one that only waits for its client to close, or
-//   has been at sending the head of a request for longest, a second at least; if there is none,
-//   accepting pauses.
+// - Beyond `max_connections`, and when the process runs out of files or memory, one makes room:
+// that
+//   only waits for its client to close; else that has idled longest; else that has been at sending
+//   the head of a request for longest, a second at least, or a large body, as long as a whole
+//   request has. If there is none, accepting pauses.
 // - Beyond `max_connections_per_address`, one of that address among the longest idle makes room; if
 //   none does, the new one is answered 503 and closed.
 // - Request bytes in memory are bounded: beyond `max_buffered_bytes` requests of more than 16 KiB
@@ -171,6 +172,7 @@ class HttpLoop {
   void poll_listening(uint32_t events);
   bool make_room();
   bool close_longest_idle();
+  bool close_slowest(State state, Millis at_least);
   bool close_if_idle(HttpConnection& connection);
 
   void take_back_answered();

@@ -440,7 +440,7 @@ bool Channel::can_take(const Consumer& consumer) const {
 void Channel::deliver(const std::shared_ptr<Consumer>& consumer, Entry entry) {
   const auto* const queue = consumer->queue.get();
   // Replies wait in no queue: a client that does not read loses them.
-  if (queue == nullptr && host_.is_overfull()) return;
+  if (queue == nullptr && host_.drops_replies()) return;
   const auto written = write_content_of(entry, queue, [&](const Content& content) {
     MethodWriter writer(host_.output(), number, AMQP_BASIC_DELIVER_METHOD);
     writer->short_string(consumer->tag).u64(unsettled_.next_tag());

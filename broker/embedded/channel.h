@@ -32,8 +32,8 @@ class ChannelHost {
   virtual void content_written() = 0;
   // More than enough is unsent: deliveries wait.
   virtual bool is_full() const = 0;
-  // So much is unsent that nothing is read either.
-  virtual bool is_overfull() const = 0;
+  // The client has left so much unread that direct replies to it are dropped.
+  virtual bool drops_replies() const = 0;
   // What was appended to output() since is sent once all that was logged is on disk.
   virtual void send_when_durable() = 0;
   // A channel has confirms to write, now or when more is durable.

@@ -447,6 +447,8 @@ bool Connection::is_full() const {
   return true;
 }
 
+bool Connection::drops_replies() const { return unsent() >= kOverfullBytes; }
+
 bool Connection::is_overfull() const { return unsent() >= allowed(kOverfullBytes); }
 
 void Connection::count_unsent() {

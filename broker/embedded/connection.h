@@ -53,7 +53,7 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   std::string& output() override;
   void content_written() override { count_unsent(); }
   bool is_full() const override;
-  bool is_overfull() const override;
+  bool drops_replies() const override;
   void send_when_durable() override;
   void confirm_later() override;
   bool publishes() override;
@@ -89,6 +89,8 @@ class Connection final : public ChannelHost, public std::enable_shared_from_this
   size_t unsent() const { return output_.size() + writing_.size(); }
   void count_unsent();
   size_t allowed(size_t bytes) const;
+  // So much is unsent that nothing is read either.
+  bool is_overfull() const;
   bool is_held() const { return held_until_.has_value(); }
 
   const uint64_t id_;

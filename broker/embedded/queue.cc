@@ -209,12 +209,12 @@ void Queue::on_time() {
   if (is_postponed_) host_.wake(*this);  // What is behind the expired ones may be delivered.
   begin_dead_letters();
   const auto now = SteadyClock::now();
-  if (arguments_.expires && consumers_.empty() && undeliverable_.empty() &&
+  if (arguments_.expires && consumers_.empty() && no_letters_wait() &&
       now >= used_at_ + *arguments_.expires) {
     host_.unused(*this);
     return;
   }
-  if (now >= retry_dead_letters_at_) untried_ = undeliverable_.size();
+  if (untried_.empty() && now >= retry_dead_letters_at_) untried_.swap(failed_);
   try_dead_letters();
   drop_expired(offered_);
   if (is_paused_ && now >= goes_on_at_) {
@@ -224,12 +224,13 @@ void Queue::on_time() {
   plan();
 }
 
+// One that fails ends it for this turn: where all do, trying them takes little of the time.
 void Queue::try_dead_letters() {
-  while (untried_ > 0 && has_room_for_dead_letter(undeliverable_.front().first)) {
-    --untried_;
-    auto [entry, reason] = std::move(undeliverable_.front());
-    undeliverable_.pop_front();
-    dead_letter(entry, reason);
+  bool goes_on = true;
+  while (goes_on && !untried_.empty() && has_room_for_dead_letter(untried_.front().first)) {
+    const auto [entry, reason] = std::move(untried_.front());
+    untried_.pop_front();
+    goes_on = dead_letter(entry, reason);
   }
 }
 
@@ -238,12 +239,12 @@ void Queue::plan() {
   const auto at = [&next](SteadyClock::time_point when) {
     if (!next || when < *next) next = when;
   };
-  if (arguments_.expires && consumers_.empty() && undeliverable_.empty()) {
+  if (arguments_.expires && consumers_.empty() && no_letters_wait()) {
     at(used_at_ + *arguments_.expires);
   }
-  if (has_undeliverable()) at(retry_dead_letters_at_);
+  if (untried_.empty() && !failed_.empty()) at(retry_dead_letters_at_);
   if (is_paused_) at(goes_on_at_);
-  if (untried_ > 0 || is_postponed_) {
+  if (!untried_.empty() || is_postponed_) {
     at(SteadyClock::now() + (host_.is_behind() ? kBehindPause : kDeadLetterPause));
   }
   if (is_postponed_) {  // What has expired is planned for.
@@ -264,6 +265,7 @@ void Queue::plan() {
 
 std::optional<Entry> Queue::take() {
   touch();
+  is_postponed_ = false;  // Unless it still has to be.
   drop_expired(next_seq_);
   Level* const level = first_level();
   if (is_postponed_) host_.wake(*this);
@@ -318,23 +320,24 @@ void Queue::reject(const Entry& entry, DeathReason reason) {
     return;
   }
   // Behind those that wait, and no more in a turn than of others.
-  if (undeliverable_.empty() && has_room_for_dead_letter(entry)) {
+  if (no_letters_wait() && has_room_for_dead_letter(entry)) {
     dead_letter(entry, reason);
     return;
   }
-  if (!has_undeliverable()) ++untried_;
-  undeliverable_.emplace_back(entry, reason);
+  (failed_.empty() ? untried_ : failed_).emplace_back(entry, reason);
   host_.wake(*this);
 }
 
-void Queue::dead_letter(const Entry& entry, DeathReason reason) {
+// False: it is tried again later.
+bool Queue::dead_letter(const Entry& entry, DeathReason reason) {
   if (arguments_.dead_letter_exchange && !host_.dead_letter(*this, entry, reason)) {
-    if (!has_undeliverable()) retry_dead_letters_at_ = SteadyClock::now() + kRetryDeadLetters;
-    undeliverable_.emplace_back(entry, reason);
+    retry_dead_letters_at_ = SteadyClock::now() + kRetryDeadLetters;
+    failed_.emplace_back(entry, reason);
     host_.wake(*this);
-    return;
+    return false;
   }
   settle(entry);
+  return true;
 }
 
 uint64_t Queue::purge() {
@@ -386,10 +389,11 @@ void Queue::close() {
     for (auto& entry : level.fresh) entry.message->remove_place(*this, entry.seq);
     for (auto& [seq, entry] : level.returned) entry.message->remove_place(*this, seq);
   }
-  for (auto& [entry, reason] : undeliverable_) entry.message->remove_place(*this, entry.seq);
+  for (auto* const letters : {&untried_, &failed_}) {
+    for (auto& [entry, reason] : *letters) entry.message->remove_place(*this, entry.seq);
+    letters->clear();
+  }
   levels_.clear();
-  undeliverable_.clear();
-  untried_ = 0;
   ready_ = ready_bytes_ = 0;
   for (const auto& consumer : std::exchange(consumers_, {})) {
     consumer->receiver->cancelled(*consumer);

@@ -100,7 +100,7 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   virtual void close();
   bool is_closed() const { return closed_; }
   // Some could not be dead-lettered yet.
-  bool has_undeliverable() const { return undeliverable_.size() > untried_; }
+  bool has_undeliverable() const { return !failed_.empty(); }
   // x-expires counts from now on again.
   void touch();
 
@@ -141,7 +141,8 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   void drop_expired(uint64_t last_seq);
   virtual void put_back(Entry entry);
   void try_dead_letters();
-  void dead_letter(const Entry& entry, DeathReason reason);
+  bool no_letters_wait() const { return untried_.empty() && failed_.empty(); }
+  bool dead_letter(const Entry& entry, DeathReason reason);
   // A turn dead-letters only so much: each letter is read, and waits in memory for the disk. False:
   // the rest is postponed.
   void begin_dead_letters();
@@ -161,9 +162,10 @@ class Queue : public Logged, public std::enable_shared_from_this<Queue> {
   std::unordered_map<uint64_t, uint32_t> returns_;
   bool is_paused_ = false;
   SteadyClock::time_point goes_on_at_{};
-  // Those that could not be dead-lettered yet: first those that are tried as soon as a turn may.
-  std::deque<std::pair<Entry, DeathReason>> undeliverable_;
-  size_t untried_ = 0;
+  // Those that are not dead-lettered yet: as soon as a turn may, and again later.
+  using Letters = std::deque<std::pair<Entry, DeathReason>>;
+  Letters untried_;
+  Letters failed_;
   SteadyClock::time_point retry_dead_letters_at_{};
   int64_t dead_letter_bytes_ = 0;  // Left in this turn.
   bool is_postponed_ = false;

@@ -13,7 +13,8 @@
 namespace postoffice::embedded {
 namespace {
 
-constexpr size_t kBehindBytes = 16 << 20;
+// Between where publishers are held back and where they are let in again.
+constexpr size_t kBehindBytes = 24 << 20;
 
 constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kPredeclared = {{
     {"", "direct"},
