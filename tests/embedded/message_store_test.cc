@@ -13,15 +13,6 @@
 namespace postoffice::embedded {
 namespace {
 
-// Of this process, in KiB.
-size_t memory_kib(const std::string& name) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(name + ":")) return std::stoull(line.substr(name.size() + 1));
-  }
-  return 0;
-}
-
 class NoTurn : public Turn {
  public:
   void wake(Queue& /*queue*/) override {}
@@ -91,6 +82,15 @@ TEST_F(MessageStoreTest, ABindingWithoutAQueueIsRemovedForGood) {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// Of this process, in KiB.
+size_t memory_kib(const std::string& name) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(name + ":")) return std::stoull(line.substr(name.size() + 1));
+  }
+  return 0;
+}
+
 // All messages and settlements in the log were kept until its end.
 TEST_F(MessageStoreTest, RecoveryTakesMemoryForWhatWaitsOnly) {
   constexpr uint64_t kMessages = 300'000;
