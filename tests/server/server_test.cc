@@ -79,6 +79,8 @@ TEST_F(ServerTest, IsReadyWithoutTheDatabase) {
 
 TEST_F(ServerTest, StopsHttpFirstAndReportsLast) {
   start();
+  ASSERT_TRUE(database_.wait_until(
+      [](const FakeDatabase& database) { return database.reports.contains("self"); }));
   server_.stop_http(SteadyClock::now() + std::chrono::seconds(5));
   EXPECT_FALSE(client_->Get("/healthz"));
   intake_.stop();
