@@ -304,7 +304,7 @@ TEST_F(StorePostgres, DefaultsOfTheDatabaseChangeNothing) {
   for (const char* setting :
        {"timezone = 'Asia/Kathmandu'", "datestyle = 'SQL, DMY'", "intervalstyle = 'iso_8601'",
         "synchronous_commit = off", "default_transaction_isolation = 'serializable'",
-        "bytea_output = 'escape'", "extra_float_digits = 0", "statement_timeout = 1"}) {
+        "bytea_output = 'escape'", "extra_float_digits = 0", "statement_timeout = 2000"}) {
     database_->execute("ALTER DATABASE " + name + " SET " + setting);
   }
   database_->execute(
