@@ -508,7 +508,11 @@ void HttpLoop::discard_from(HttpConnection& connection) {
 
 void HttpLoop::close(HttpConnection& connection) {
   if (connection.state_ == State::kClosed) return;
-  connection.socket_.close();  // epoll forgets it.
+  // Closing it is not enough: a child of this process that has not called exec(2) yet has it too.
+  if (connection.polled_for_ != 0) {
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection.socket_.get(), nullptr);
+  }
+  connection.socket_.close();
   connection.input_ = {};
   recount(connection);
   enter(connection, State::kClosed);  // Freed when no event of this round can name it any more.
