@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <future>
 #include <latch>
 #include <memory>
@@ -433,6 +436,25 @@ TEST_F(HttpServerTest, WhoIsSlowToSendMakesRoomWhenNobodyIdles) {
   RawConnection other(server_->port(), "127.0.0.2");
   EXPECT_TRUE(answers(other));
   EXPECT_TRUE(slow[0]->ends());
+}
+
+// Its events came for a connection that was freed.
+TEST_F(HttpServerTest, AClosedConnectionIsForgottenThoughAChildHasItsSocket) {
+  start();
+  RawConnection connection = connect();
+  ASSERT_TRUE(answers(connection));
+  const pid_t child = fork();
+  if (child == 0) {
+    pause();
+    _exit(0);
+  }
+  connection.finish_sending();
+  for (int i = 0; i < 100; ++i) {
+    RawConnection other = connect();
+    ASSERT_TRUE(answers(other));
+  }
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
 }
 
 TEST_F(HttpServerTest, AnIdleConnectionIsClosedAfterAWhile) {
