@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -69,11 +70,17 @@ class RawConnection {
     Answer answer;
     const size_t head = input_.find("\r\n\r\n") + 4;
     answer.head = input_.substr(0, head);
-    answer.status = std::stoi(answer.head.substr(9, 3));
+    const char* const status = answer.head.data() + std::min<size_t>(9, head);
+    if (std::from_chars(status, answer.head.data() + head, answer.status).ec != std::errc()) {
+      // Behind an answer to HEAD that was taken for one with a body: nobody knows where it begins.
+      while (receive_more()) input_.clear();
+      input_.clear();
+      return Answer{};
+    }
     const auto length_at = answer.head.find("Content-Length: ");
     size_t length = 0;
     if (length_at != std::string::npos && !head_only) {
-      length = std::stoul(answer.head.substr(length_at + 16));
+      std::from_chars(answer.head.data() + length_at + 16, answer.head.data() + head, length);
     }
     while (input_.size() < head + length) {
       if (!receive_more()) return std::nullopt;
