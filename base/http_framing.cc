@@ -12,7 +12,6 @@ namespace {
 constexpr size_t kMaxHeadBytes = 32 * 1024;
 constexpr size_t kMaxChunkLineBytes = 256;
 constexpr size_t kMaxPlainLineBytes = 4096;
-constexpr std::string_view kNotInLines("\r\n\0", 3);
 constexpr std::string_view kHiddenName = "-----";  // As long as "Range", so that nothing moves.
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -46,10 +45,15 @@ bool is_token(std::string_view text) {
   });
 }
 
-// "Name: value".
-bool has_name(std::string_view line) {
+// What stands before the colon of "Name: value"; nothing where that is no name.
+std::optional<std::string_view> name_in(std::string_view line) {
   const size_t colon = line.find(':');
-  return colon != std::string_view::npos && is_token(line.substr(0, colon));
+  if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) return std::nullopt;
+  return line.substr(0, colon);
+}
+
+bool has_cr_or_nul(std::string_view line) {
+  return line.find('\r') != std::string_view::npos || line.find('\0') != std::string_view::npos;
 }
 
 }  // namespace
@@ -115,7 +119,7 @@ HttpFraming::Progress HttpFraming::read_head(std::string& input) {
   while (!head.empty()) {
     const size_t end = head.find("\r\n");
     const std::string_view line = head.substr(0, end);
-    if (line.find('\r') != std::string_view::npos || line.find('\0') != std::string_view::npos) {
+    if (has_cr_or_nul(line)) {
       return refuse(400, "the head of the request must not contain CR or NUL within a line");
     }
     const Progress progress = first ? read_request_line(line) : read_header(line);
@@ -146,10 +150,10 @@ HttpFraming::Progress HttpFraming::read_request_line(std::string_view line) {
 }
 
 HttpFraming::Progress HttpFraming::read_header(std::string_view line) {
-  if (!has_name(line)) return refuse(400, "each header must be a line of its own: Name: value");
-  const size_t colon = line.find(':');
-  const std::string_view name = line.substr(0, colon);
-  const std::string_view value = trim(line.substr(colon + 1));
+  const auto named = name_in(line);
+  if (!named) return refuse(400, "each header must be a line of its own: Name: value");
+  const std::string_view name = *named;
+  const std::string_view value = trim(line.substr(name.size() + 1));
   is_plain_ &= line.size() <= kMaxPlainLineBytes && is_plain_value(value);
   if (same_word(name, "Content-Length")) {
     const auto length = parse_integer<uint64_t>(value);
@@ -215,7 +219,7 @@ HttpFraming::Progress HttpFraming::decode_chunks(std::string& input) {
     }
     if (end == std::string_view::npos) return std::nullopt;
     const std::string_view line = rest.substr(0, end);
-    if (line.find_first_of(kNotInLines) != std::string_view::npos) {
+    if (has_cr_or_nul(line) || line.find('\n') != std::string_view::npos) {
       progress = refuse(400, "the chunked body is malformed: CR, LF or NUL within a line");
       return std::nullopt;
     }
@@ -260,7 +264,7 @@ HttpFraming::Progress HttpFraming::decode_chunks(std::string& input) {
           progress = Progress::kComplete;
         } else if (trailer_bytes_ > kMaxHeadBytes) {
           progress = refuse(431, "the trailers are too long");
-        } else if (!has_name(*line)) {
+        } else if (!name_in(*line)) {
           progress = refuse(400, "each trailer must be a line of its own: Name: value");
         }
       }

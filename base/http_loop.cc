@@ -437,8 +437,7 @@ void HttpLoop::refuse(HttpConnection& connection, int status, const std::string&
   connection.output_ = HttpAnswer::problem(status, detail).text(/*close=*/true);
   connection.written_ = 0;
   connection.close_after_output_ = connection.linger_ = true;
-  connection.input_ = {};
-  recount(connection);
+  forget_input(connection);
   enter(connection, State::kWriting);
   write_to(connection);
 }
@@ -477,19 +476,11 @@ bool HttpLoop::has_unread(const HttpConnection& connection) {
 void HttpLoop::after_answer(HttpConnection& connection) {
   connection.output_ = {};
   connection.written_ = 0;
-  if (connection.linger_) {
-    connection.input_ = {};
-    recount(connection);
-    shutdown(connection.socket_.get(), SHUT_WR);
-    enter(connection, State::kLingering);
-    return poll_for(connection, EPOLLIN);
-  }
+  if (connection.linger_) return linger(connection);
   auto& input = connection.input_;
   input.erase(0, connection.request().size());
   if (connection.close_after_output_ || (stop_entered_ && input.empty())) {
-    if (!has_unread(connection)) return close(connection);
-    connection.linger_ = true;
-    return after_answer(connection);
+    return has_unread(connection) ? linger(connection) : close(connection);
   }
   connection.framing_.reset();
   connection.continue_sent_ = false;
@@ -498,6 +489,13 @@ void HttpLoop::after_answer(HttpConnection& connection) {
   enter(connection, input.empty() ? State::kIdle : State::kReading);
   poll_for(connection, EPOLLIN);
   if (connection.state_ == State::kReading) advance(connection);
+}
+
+void HttpLoop::linger(HttpConnection& connection) {
+  forget_input(connection);
+  shutdown(connection.socket_.get(), SHUT_WR);
+  enter(connection, State::kLingering);
+  poll_for(connection, EPOLLIN);
 }
 
 void HttpLoop::discard_from(HttpConnection& connection) {
@@ -513,8 +511,7 @@ void HttpLoop::close(HttpConnection& connection) {
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection.socket_.get(), nullptr);
   }
   connection.socket_.close();
-  connection.input_ = {};
-  recount(connection);
+  forget_input(connection);
   enter(connection, State::kClosed);  // Freed when no event of this round can name it any more.
   --connections_;
   addresses_.remove(connection.address_);
@@ -576,6 +573,11 @@ void HttpLoop::poll_for(HttpConnection& connection, uint32_t events) {
   } else if (connection.state_ != State::kBusy) {
     close(connection);  // No memory for it.
   }
+}
+
+void HttpLoop::forget_input(HttpConnection& connection) {
+  connection.input_ = {};
+  recount(connection);
 }
 
 void HttpLoop::recount(HttpConnection& connection) {

@@ -108,11 +108,10 @@ class HttpDirect {
 // timeouts, and takes leftovers of answers to slow clients. Idle and slow clients cost memory only,
 // never a thread.
 //
-// - Beyond `max_connections`, and when the process runs out of files or memory, one makes room:
-// that
-//   only waits for its client to close; else that has idled longest; else that has been at sending
-//   the head of a request for longest, a second at least, or a large body, as long as a whole
-//   request has. If there is none, accepting pauses.
+// - Beyond `max_connections`, and when the process runs out of files or memory, one makes room: one
+//   that only waits for its client to close; else that has idled longest; else that has been at
+//   sending the head of a request for longest, a second at least, or a large body, as long as a
+//   whole request has. If there is none, accepting pauses.
 // - Beyond `max_connections_per_address`, one of that address among the longest idle makes room; if
 //   none does, the new one is answered 503 and closed.
 // - Request bytes in memory are bounded: beyond `max_buffered_bytes` requests of more than 16 KiB
@@ -188,6 +187,7 @@ class HttpLoop {
   void refuse(HttpConnection& connection, int status, const std::string& detail);
   void write_to(HttpConnection& connection);
   void after_answer(HttpConnection& connection);
+  void linger(HttpConnection& connection);
   static bool has_unread(const HttpConnection& connection);
   void close(HttpConnection& connection);
   void expire();
@@ -197,6 +197,7 @@ class HttpLoop {
   Millis timeout(State state) const;
   void enter(HttpConnection& connection, State state);
   void poll_for(HttpConnection& connection, uint32_t events);
+  void forget_input(HttpConnection& connection);
   void recount(HttpConnection& connection);
 
   const Options options_;

@@ -91,9 +91,8 @@ std::optional<Url> parse_url(std::string_view text) {
 }
 
 std::string mask_passwords(std::string_view text) {
-  // Greedy up to the last '@' before a '/' or blank: user and password may themselves hold an '@',
-  // a
-  // ',' and the password a ':'. Of several URLs, the "//" of the next is such an end.
+  // Greedy up to the last '@' before a '/' or blank: user and password may themselves hold an '@'
+  // or a ',', and the password a ':'. Of several URLs, the "//" of the next is such an end.
   static const std::regex kInUrl(R"((://[^:/\s]*):[^/\s]*@)");
   static const std::regex kInKeywords(R"((password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+))",
                                       std::regex::icase);
