@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -62,7 +61,7 @@ class RawConnection {
   };
 
   // The next answer, by its Content-Length; nothing when the connection ends or time runs out
-  // before it. Answers to HEAD have no body.
+  // before it. Answers to HEAD have no body, which is seen when another answer follows at once.
   std::optional<Answer> receive(bool head_only = false) {
     while (input_.find("\r\n\r\n") == std::string::npos) {
       if (!receive_more()) return std::nullopt;
@@ -70,21 +69,17 @@ class RawConnection {
     Answer answer;
     const size_t head = input_.find("\r\n\r\n") + 4;
     answer.head = input_.substr(0, head);
-    const char* const status = answer.head.data() + std::min<size_t>(9, head);
-    if (std::from_chars(status, answer.head.data() + head, answer.status).ec != std::errc()) {
-      // Behind an answer to HEAD that was taken for one with a body: nobody knows where it begins.
-      while (receive_more()) input_.clear();
-      input_.clear();
-      return Answer{};
-    }
+    answer.status = std::stoi(answer.head.substr(9, 3));
     const auto length_at = answer.head.find("Content-Length: ");
     size_t length = 0;
     if (length_at != std::string::npos && !head_only) {
-      std::from_chars(answer.head.data() + length_at + 16, answer.head.data() + head, length);
+      length = std::stoul(answer.head.substr(length_at + 16));
     }
-    while (input_.size() < head + length) {
+    const auto has_no_body = [&] { return input_.compare(head, 7, "HTTP/1.") == 0; };
+    while (input_.size() < head + length && !has_no_body()) {
       if (!receive_more()) return std::nullopt;
     }
+    if (has_no_body()) length = 0;
     answer.body = input_.substr(head, length);
     input_.erase(0, head + length);
     return answer;
