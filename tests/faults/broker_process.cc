@@ -49,6 +49,12 @@ void BrokerProcess::await() {
 
 void BrokerProcess::kill() { process_->kill(); }
 
+void BrokerProcess::restart() {
+  kill();
+  start();
+  await();
+}
+
 uint64_t BrokerProcess::resident_bytes() const {
   std::ifstream file("/proc/" + std::to_string(process_->pid()) + "/statm");
   uint64_t all_pages = 0;

@@ -25,6 +25,8 @@ class BrokerProcess {
   void await();
   // SIGKILL.
   void kill();
+  // kill(), start() and await().
+  void restart();
 
   uint16_t port() const { return port_; }
   std::filesystem::path log_folder() const { return folder_ / "log"; }

@@ -25,6 +25,22 @@ void publish(Channel& channel, const std::string& queue, int count) {
   EXPECT_TRUE(channel.confirms().empty());
 }
 
+// "passes" is for what makes room in the log; "stays" for what is to be moved then.
+void declare_both(Channel& channel) {
+  channel.declare("stays", {.durable = true});
+  channel.declare("passes", {.durable = true});
+  channel.confirm_select();
+}
+
+// Publishes and purges until the first segment of the log has gone.
+void expect_first_segment_to_go(const BrokerProcess& broker, Channel& channel) {
+  EXPECT_TRUE(e2e::eventually(e2e::Seconds(20), [&] {
+    publish(channel, "passes", 100);
+    channel.call(amqp_test::queue_purge("passes"));
+    return !std::filesystem::exists(broker.log_folder() / "0000000001.log");
+  }));
+}
+
 // The record was intact when the broker started, and is read again when its segment is freed.
 TEST(DamagedDisk, AMessageThatCannotBeReadIsLostAlone) {
   constexpr int kMessages = 500;
@@ -34,14 +50,10 @@ TEST(DamagedDisk, AMessageThatCannotBeReadIsLostAlone) {
   {
     const auto client = broker.connect();
     Channel channel = client->channel(1);
-    channel.declare("stays", {.durable = true});
-    channel.declare("passes", {.durable = true});
-    channel.confirm_select();
+    declare_both(channel);
     publish(channel, "stays", kMessages);
   }
-  broker.kill();  // So that their contents are on disk only.
-  broker.start();
-  broker.await();
+  broker.restart();  // So that their contents are on disk only.
   std::fstream(broker.log_folder() / "0000000001.log", std::ios::in | std::ios::out)
       .seekp(20'000)
       .write("damage", 6);
@@ -49,14 +61,7 @@ TEST(DamagedDisk, AMessageThatCannotBeReadIsLostAlone) {
   const auto client = broker.connect();
   Channel channel = client->channel(1);
   channel.confirm_select();
-  for (int round = 0; round < 30; ++round) {  // Until the first segments have to go.
-    publish(channel, "passes", 100);
-    channel.call(amqp_test::queue_purge("passes"));
-  }
-  EXPECT_TRUE(e2e::eventually(e2e::Seconds(10), [&] {
-    channel.call(amqp_test::queue_purge("passes"));
-    return !std::filesystem::exists(broker.log_folder() / "0000000001.log");
-  }));
+  expect_first_segment_to_go(broker, channel);
   ASSERT_TRUE(broker.running()) << broker.output();
   EXPECT_NE(broker.output().find("a message is lost"), std::string::npos) << broker.output();
   EXPECT_EQ(channel.get_all("stays").size(), kMessages - 1U);
@@ -69,19 +74,11 @@ TEST(MovedMessage, IsStillRedeliveredAfterARestart) {
   broker.await();
   const auto client = broker.connect();
   Channel channel = client->channel(1);
-  channel.declare("stays", {.durable = true});
-  channel.declare("passes", {.durable = true});
-  channel.confirm_select();
+  declare_both(channel);
   publish(channel, "stays", 2);
   EXPECT_FALSE(channel.get("stays", false)->redelivered);
-  EXPECT_TRUE(e2e::eventually(e2e::Seconds(20), [&] {
-    publish(channel, "passes", 100);
-    channel.call(amqp_test::queue_purge("passes"));
-    return !std::filesystem::exists(broker.log_folder() / "0000000001.log");
-  }));
-  broker.kill();
-  broker.start();
-  broker.await();
+  expect_first_segment_to_go(broker, channel);
+  broker.restart();
   const auto after = broker.connect();
   Channel again = after->channel(1);
   EXPECT_TRUE(again.get("stays")->redelivered);
@@ -98,11 +95,6 @@ TEST(DamagedDisk, AStreamWithAGapKeepsItsOffsets) {
   const auto declare = [&](Channel& channel) {
     channel.declare("s", {.durable = true, .arguments = arguments});
     channel.confirm_select();
-  };
-  const auto restart = [&broker] {
-    broker.kill();
-    broker.start();
-    broker.await();
   };
   const auto offsets = [&broker](size_t count) {
     const auto client = broker.connect();
@@ -141,7 +133,7 @@ TEST(DamagedDisk, AStreamWithAGapKeepsItsOffsets) {
   put(9, 12);  // For the last two of them, the first two go.
   const std::vector<int64_t> left = {2, 3, 5, 6, 7, 8, 9, 10, 11, 12};
   EXPECT_EQ(offsets(10), left);
-  restart();
+  broker.restart();
   EXPECT_EQ(offsets(10), left);
 }
 
@@ -164,9 +156,7 @@ TEST(DamagedDisk, WhatCannotBeReadNowIsDeliveredLater) {
     channel.confirm_select();
     for (const char* name : {"consumed", "expires", "read"}) publish(channel, name, kMessages);
   }
-  broker.kill();  // So that their contents are on disk only.
-  broker.start();
-  broker.await();
+  broker.restart();  // So that their contents are on disk only.
   const auto log = broker.log_folder() / "0000000001.log";
   const auto away = broker.log_folder().parent_path() / "away";
   std::filesystem::rename(log, away);

@@ -43,9 +43,7 @@ TEST(FullDisk, HoldsPublishersBackUntilThereIsRoomAndLosesNothing) {
   limit_files(broker.pid(), RLIM_INFINITY);
   client->take(0, AMQP_CONNECTION_UNBLOCKED_METHOD);
   EXPECT_TRUE(channel.confirms().empty());
-  broker.kill();
-  broker.start();
-  broker.await();
+  broker.restart();
   EXPECT_EQ(broker.connect()->channel(1).ready("q"), 20u);
 }
 
