@@ -13,6 +13,9 @@ constexpr Millis kPause{1000};
 // Of dead letters in one turn; more than that wait a little.
 constexpr int64_t kDeadLetterBytes = 4 << 20;
 constexpr int64_t kDeadLetterOverheadBytes = 500;
+// What a byte of properties counts: headers are read, written and read again, a body is only
+// copied.
+constexpr int64_t kDeadLetterPropertiesFactor = 8;
 constexpr Millis kDeadLetterPause{10};
 constexpr Millis kBehindPause{100};  // While the disk takes no more.
 
@@ -194,7 +197,9 @@ void Queue::begin_dead_letters() {
 bool Queue::has_room_for_dead_letter(const Entry& entry) {
   if (!arguments_.dead_letter_exchange) return true;
   if (dead_letter_bytes_ <= 0 || host_.is_behind()) return false;
-  dead_letter_bytes_ -= kDeadLetterOverheadBytes + entry.message->content_bytes();
+  const int64_t body = entry.message->body_bytes();
+  const int64_t properties = entry.message->content_bytes() - body;
+  dead_letter_bytes_ -= kDeadLetterOverheadBytes + body + properties * kDeadLetterPropertiesFactor;
   return true;
 }
 

@@ -129,14 +129,14 @@ class CeleryTest(unittest.TestCase):
     def remote_control(self):
         worker = self.workers[0].name
         control = tasks.app.control
-        self.assertEqual(control.ping([worker], timeout=5, limit=1), [{worker: {"ok": "pong"}}])
-        stats = control.inspect([worker], timeout=5, limit=1).stats()[worker]
+        self.assertEqual(control.ping([worker], timeout=DEADLINE_S, limit=1), [{worker: {"ok": "pong"}}])
+        stats = control.inspect([worker], timeout=DEADLINE_S, limit=1).stats()[worker]
         self.assertGreaterEqual(stats["total"]["celery_tasks.add"], 100)
-        queues = control.inspect([worker], timeout=5, limit=1).active_queues()[worker]
+        queues = control.inspect([worker], timeout=DEADLINE_S, limit=1).active_queues()[worker]
         self.assertEqual({queue["name"] for queue in queues}, {NAME, f"{NAME}.priority"})
 
     def a_revoked_task(self):
-        result = tasks.add.apply_async((1, 1), countdown=2)
+        result = tasks.add.apply_async((1, 1), countdown=5)  # Time to hear of it.
         result.revoke()
         with self.assertRaises(TaskRevokedError):
             result.get(timeout=DEADLINE_S)
