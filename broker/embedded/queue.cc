@@ -13,8 +13,7 @@ constexpr Millis kPause{1000};
 // Of dead letters in one turn; more than that wait a little.
 constexpr int64_t kDeadLetterBytes = 4 << 20;
 constexpr int64_t kDeadLetterOverheadBytes = 500;
-// What a byte of properties counts: headers are read, written and read again, a body is only
-// copied.
+// What a byte of properties counts: headers are read, written and read again, bodies are copied.
 constexpr int64_t kDeadLetterPropertiesFactor = 8;
 constexpr Millis kDeadLetterPause{10};
 constexpr Millis kBehindPause{100};  // While the disk takes no more.
